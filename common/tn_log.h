@@ -1,0 +1,55 @@
+/*
+ * tn_log.h - one structured line a record: level, event text, key=value pairs.
+ *
+ * Text from outside goes in as a value, never as part of the event text or a
+ * format; values are quoted and escaped.  With format json a record is one JSON
+ * object.  A record longer than 8 KiB is cut and says so.
+ */
+#ifndef TN_LOG_H
+#define TN_LOG_H
+
+#include <stdint.h>
+
+#include "tn_str.h"
+
+enum tn_log_level { TN_LOG_ERROR, TN_LOG_WARN, TN_LOG_INFO, TN_LOG_DEBUG };
+enum tn_log_format { TN_LOG_TEXT, TN_LOG_JSON };
+
+/*
+ * One process logs to one place.  `ident` is "master", "front", "zygote"...
+ * `fd` >= 0: there (borrowed); -1: syslog.  May be called again (reopen).
+ */
+void tn_log_open(const char *ident, int fd, enum tn_log_level level, enum tn_log_format format);
+void tn_log_set_fd(int fd);
+bool tn_log_wants(enum tn_log_level level);
+
+/* Plain message, for start-up and rare events. */
+void tn_log(enum tn_log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* A record in the making, on the caller's stack. */
+struct tn_log_record {
+	enum tn_log_level	level;
+	struct tn_buf		buf;
+	char			memory[8192];
+};
+
+void tn_log_begin(struct tn_log_record *r, enum tn_log_level level, const char *event);
+void tn_log_str(struct tn_log_record *r, const char *key, struct tn_str value);
+void tn_log_u64(struct tn_log_record *r, const char *key, uint64_t value);
+void tn_log_i64(struct tn_log_record *r, const char *key, int64_t value);
+void tn_log_ms(struct tn_log_record *r, const char *key, uint64_t us);	/* "1.234ms" */
+void tn_log_end(struct tn_log_record *r);
+
+/*
+ * Rate limit: at most `burst` records per second per limiter; when the next is
+ * let through after a drop, it carries dropped=N.  Zero-initialise, set burst.
+ */
+struct tn_log_limit {
+	unsigned	burst;
+	unsigned	in_window;
+	uint64_t	window_us;
+	uint64_t	dropped;
+};
+bool tn_log_allow(struct tn_log_limit *l, uint64_t now_us, uint64_t *dropped);
+
+#endif

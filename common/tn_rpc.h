@@ -1,0 +1,51 @@
+/*
+ * tn_rpc.h - MessagePack-RPC, both ends: [0, id, method, params] ->
+ * [1, id, error, result]; [2, method, params] needs no answer.
+ *
+ * Messages are not length-prefixed: MessagePack delimits itself.  Both ends
+ * bound what they accept.
+ */
+#ifndef TN_RPC_H
+#define TN_RPC_H
+
+#include <msgpack.h>
+
+#include "tn_str.h"
+
+#define TN_RPC_MAX (4u << 20)	/* bytes of one message */
+
+struct tn_rpc_call {
+	uint64_t		id;
+	bool			notify;
+	struct tn_str		method;
+	const msgpack_object	*params;	/* an array */
+};
+
+/* Incremental reader; feed bytes, then take messages until TN_EAGAIN. */
+struct tn_rpc_reader;
+struct tn_rpc_reader *tn_rpc_reader_new(void);
+void tn_rpc_reader_free(struct tn_rpc_reader **r);
+int tn_rpc_reader_feed(struct tn_rpc_reader *r, const void *p, size_t n);	/* TN_ELIMIT */
+/* Next request; borrows the reader until the next call. TN_EAGAIN, TN_EPROTO. */
+int tn_rpc_reader_call(struct tn_rpc_reader *r, struct tn_rpc_call *c);
+
+/* A packer that appends to a tn_buf. */
+void tn_rpc_packer(msgpack_packer *pk, struct tn_buf *out);
+void tn_rpc_pack_str(msgpack_packer *pk, struct tn_str s);
+void tn_rpc_pack_key(msgpack_packer *pk, const char *key);
+/* Begin an answer: after it, pack one object, the result. */
+void tn_rpc_pack_result(msgpack_packer *pk, uint64_t id);
+void tn_rpc_pack_error(msgpack_packer *pk, uint64_t id, const char *message);
+
+/*
+ * Blocking client for tana-ctl: connect to a Unix socket, call, read the
+ * answer. `result` borrows the client until the next call.  On an error from
+ * the server TN_ESCRIPT... err has its message. timeout_ms 0: none.
+ */
+struct tn_rpc_client;
+int tn_rpc_connect(struct tn_rpc_client **c, const char *path, struct tn_buf *err);
+int tn_rpc_call(struct tn_rpc_client *c, const char *method, const char *const *params,
+    size_t nparams, int timeout_ms, const msgpack_object **result, struct tn_buf *err);
+void tn_rpc_client_free(struct tn_rpc_client **c);
+
+#endif

@@ -1,0 +1,87 @@
+/*
+ * tn_zygote.h - messages between the front (or the master, first message only)
+ * and a zygote, over one SOCK_SEQPACKET socket: fixed structs, one a packet.
+ *
+ * Descriptor numbers in a fresh zygote: 0-2 /dev/null, /dev/null and the log
+ * pipe (or stderr), 3 the socket.
+ */
+#ifndef TN_ZYGOTE_H
+#define TN_ZYGOTE_H
+
+#include <stdint.h>
+
+#define TN_ZYGOTE_FD	3
+#define TN_ZY_MAGIC	0x7a793033u	/* changes with the structs below */
+
+enum tn_isolation { TN_ISO_SNAPSHOT, TN_ISO_PROCESS, TN_ISO_REUSE, TN_ISO_FRESH };
+
+/* Sandbox layers, a bit each: what is in force, and what is required. */
+#define TN_LAYER_USERNS		0x001u
+#define TN_LAYER_PIDNS		0x002u
+#define TN_LAYER_NETNS		0x004u
+#define TN_LAYER_MOUNTNS	0x008u	/* an empty read-only root */
+#define TN_LAYER_IPCNS		0x010u	/* ipc, uts and cgroup */
+#define TN_LAYER_UID		0x020u	/* changed to worker_user */
+#define TN_LAYER_NOCAPS		0x040u
+#define TN_LAYER_NNP		0x080u
+#define TN_LAYER_RLIMITS	0x100u
+#define TN_LAYER_LANDLOCK	0x200u
+#define TN_LAYER_SECCOMP	0x400u
+#define TN_LAYER_MDWE		0x800u
+
+/* master -> zygote, the first packet. */
+struct tn_zy_setup {
+	uint32_t	magic;
+	uint32_t	isolation;	/* enum tn_isolation: the server's */
+	uint64_t	generation;
+	uint64_t	memory_max;	/* bytes of the arena */
+	uint64_t	body_max;	/* bytes of a request body */
+	uint64_t	reply_max;	/* bytes of a response body */
+	uint32_t	uid, gid;	/* to change to; (uint32_t)-1: stay */
+	uint32_t	layers_present;	/* what the master's clone gave already */
+	uint32_t	layers_required;/* fail without these */
+	uint32_t	cpu_seconds;	/* RLIMIT_CPU of a worker, 0: none */
+};
+
+enum tn_zy_op { TN_ZY_SPAWN = 1, TN_ZY_SIGNAL, TN_ZY_EXIT };
+enum tn_zy_role { TN_ROLE_WORKER = 0, TN_ROLE_BUILDER = 1 };
+
+/*
+ * front -> zygote.
+ * SPAWN comes with descriptors: the worker's end of its channel (SOCK_STREAM),
+ * the slots memfd, and for a builder the empty memfd to build the image in.
+ * SIGNAL: `signal` is SIGALRM (deadline), SIGTERM or SIGKILL.
+ * EXIT: exit after the last worker (EOF on the socket: kill them all, exit).
+ */
+struct tn_zy_cmd {
+	uint32_t	magic;
+	uint32_t	op;
+	uint64_t	worker;		/* the front's number for it */
+	uint32_t	role;
+	int32_t		signal;
+};
+
+enum tn_zy_event_type { TN_ZY_READY = 1, TN_ZY_FAILED, TN_ZY_SPAWNED, TN_ZY_EXITED };
+
+/*
+ * zygote -> front.
+ * READY: warm; layers, warm_us and image_bytes are set.
+ * FAILED: text says which layer or step; the zygote exits.
+ * SPAWNED: a pidfd comes with it (pid here is the namespace's; the host's is
+ *   in /proc/self/fdinfo/PIDFD of the receiver); status != 0: fork failed, errno.
+ * EXITED: status as of waitpid.
+ */
+struct tn_zy_event {
+	uint32_t	magic;
+	uint32_t	type;
+	uint64_t	worker;
+	int32_t		pid;
+	int32_t		status;
+	uint32_t	layers;
+	uint32_t	pad;
+	uint64_t	warm_us;
+	uint64_t	image_bytes;	/* base image's high-water mark */
+	char		text[200];
+};
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * sv_proto.h - messages between master and front: fixed structs over one
+ * SOCK_SEQPACKET socket, some with descriptors.
+ *
+ * The master believes the front in nothing but these requests, and each is
+ * bounded: the front can at worst make it restart zygotes or end the server.
+ */
+#ifndef SV_PROTO_H
+#define SV_PROTO_H
+
+#include <stdint.h>
+
+#define SV_FRONT_FD	3		/* the front's end, after exec */
+#define SV_PROTO_MAGIC	0x74656d31u
+
+enum sv_msg_type {
+	/* master -> front */
+	SV_MSG_START = 1,	/* fds: configuration (memfd, as --dump-options prints), contracts directory,
+				   control socket (listening), state directory; the first message; then the log:
+				   fd 2 already is it unless `log` is syslog */
+	SV_MSG_LISTEN,		/* fd: a listening HTTP socket; arg = index in `listen` */
+	SV_MSG_LISTEN_END,	/* all were sent: begin */
+	SV_MSG_ZYGOTE,		/* fds: channel (tn_zygote.h), pidfd; arg = generation; status != 0: failed, errno, no fds */
+	SV_MSG_ZYGOTE_DEAD,	/* arg = generation, status as of waitpid */
+	SV_MSG_COMPILER,	/* fd: stream socket; status != 0: failed, errno, no fd */
+	SV_MSG_COMPILER_DEAD,	/* status as of waitpid */
+	SV_MSG_CONFIG,		/* fd: the new configuration (SIGHUP), to apply as tn_options_reload says; re-read contracts too */
+	SV_MSG_LOG,		/* fd: the log file, opened again */
+	SV_MSG_DRAIN,		/* finish what is in progress, exit 0 */
+	/* front -> master */
+	SV_MSG_READY = 64,	/* workers_min workers are ready, listening */
+	SV_MSG_WANT_ZYGOTE,	/* start generation arg */
+	SV_MSG_KILL_ZYGOTE,	/* SIGKILL generation arg: it does not react */
+	SV_MSG_WANT_COMPILER,	/* start the compiler helper (at most one lives) */
+	SV_MSG_KILL_COMPILER,	/* it overran its time */
+	SV_MSG_WANT_RELOAD,	/* as SIGHUP (tana-ctl reload) */
+	SV_MSG_WANT_DRAIN	/* as SIGTERM (tana-ctl drain, stop) */
+};
+
+struct sv_msg {
+	uint32_t	magic;
+	uint32_t	type;
+	uint64_t	arg;
+	int32_t		status;
+	uint32_t	pad;
+};
+
+#endif

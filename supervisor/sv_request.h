@@ -1,0 +1,79 @@
+/*
+ * sv_request.h - one request on its way through the front, and its answer.
+ *
+ * The HTTP side makes it and owns it until it submits it; the dispatcher owns
+ * it until it calls done, exactly once, unless it was cancelled.
+ */
+#ifndef SV_REQUEST_H
+#define SV_REQUEST_H
+
+#include <event2/util.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "tn_err.h"
+#include "tn_str.h"
+
+#define SV_CONTRACT_MAX		63	/* bytes of a contract identifier */
+#define SV_REQUEST_ID_MAX	64
+
+struct sv_timings {			/* microseconds, one a phase */
+#define TN_PHASE(sym, name, doc) uint64_t sym;
+#include "phases.def"
+};
+
+struct sv_reply {
+	enum tn_fault	 fault;		/* 0: the contract's own answer */
+	struct tn_str	 message;	/* for the log only */
+	int		 status;
+	struct tn_strv	 headers;	/* name, value, ...; not yet validated */
+	struct tn_str	 body;
+	struct tn_str	 allow;		/* fault METHOD: value for Allow */
+	unsigned	 retry_after;	/* seconds, faults OVERLOAD and DRAINING */
+};
+
+struct sv_request;
+/* The reply and all it borrows lives until the callback returns; rq stays the callee's to free. */
+typedef void sv_request_done(struct sv_request *rq, const struct sv_reply *reply, void *arg);
+
+struct sv_request {
+	TAILQ_ENTRY(sv_request) link;	/* the dispatcher's */
+	/* set by the HTTP side; all texts live in `store` */
+	char		 contract[SV_CONTRACT_MAX + 1];
+	char		 request_id[SV_REQUEST_ID_MAX + 1];
+	struct tn_str	 method;	/* "GET"; HEAD stays HEAD */
+	struct tn_str	 url;		/* absolute */
+	struct tn_str	 path;		/* below the contract, starts with / */
+	struct tn_str	 query;
+	struct tn_str	 ip;
+	struct tn_str	*headers;	/* name, value, ...; names in lower case */
+	size_t		 nheaders;	/* texts: twice the number of headers */
+	struct tn_buf	 store;
+	struct tn_buf	 body;
+	sv_request_done	*done;
+	void		*done_arg;
+	uint64_t	 received_us;	/* tn_clock_us() at its last byte */
+	/* the dispatcher's */
+	uint64_t	 id;
+	uint64_t	 started_us;
+	unsigned	 attempts;
+	void		*contract_version;
+	void		*worker;
+	unsigned	 slot;
+	int		 where;
+	struct event	*deadline;
+	struct event	*timer;
+	struct sv_timings timings;
+};
+
+struct sv_request *sv_request_new(void);
+void sv_request_free(struct sv_request **rq);
+
+/* Implemented by sv_dispatch.c. */
+struct sv_dispatch;
+/* Takes *rq and nulls it; `done` may be called before this returns. */
+void sv_dispatch_submit(struct sv_dispatch *d, struct sv_request **rq);
+/* The client left: done will not be called any more, rq is freed by the dispatcher. */
+void sv_dispatch_cancel(struct sv_dispatch *d, struct sv_request **rq);
+
+#endif
