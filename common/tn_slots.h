@@ -12,6 +12,7 @@
 #define TN_SLOTS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define TN_DEPTH_MAX	16u		/* frames outstanding per worker, at most */
