@@ -1,0 +1,2 @@
+# Measurements; nothing here is built or run by default.
+EXTRA_DIST +=

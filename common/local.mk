@@ -1,0 +1,20 @@
+noinst_LIBRARIES += %D%/libtn.a
+%C%_libtn_a_SOURCES = \
+	%D%/commands.def \
+	%D%/errors.def \
+	%D%/frames.def \
+	%D%/metrics.def \
+	%D%/options.def \
+	%D%/phases.def \
+	%D%/states.def \
+	%D%/tn_clock.h \
+	%D%/tn_err.h \
+	%D%/tn_fd.h \
+	%D%/tn_frame.h \
+	%D%/tn_log.h \
+	%D%/tn_options.h \
+	%D%/tn_rpc.h \
+	%D%/tn_slots.h \
+	%D%/tn_str.h \
+	%D%/tn_worker_state.h \
+	%D%/tn_zygote.h

@@ -1,0 +1,2 @@
+noinst_LIBRARIES += %D%/libpol.a
+%C%_libpol_a_SOURCES =

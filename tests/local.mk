@@ -1,0 +1,27 @@
+# Unit tests append themselves to unit_tests.
+unit_tests =
+
+include tests/unit/common.mk
+include tests/unit/policy.mk
+include tests/unit/worker.mk
+include tests/unit/supervisor.mk
+
+if CMOCKA
+check_PROGRAMS += $(unit_tests)
+TESTS += $(unit_tests)
+endif
+
+# Scripts that print TAP.
+script_tests = \
+	%D%/layering
+TESTS += $(script_tests)
+
+# One log a file; `make check -j2` runs two at a time.
+e2e_tests =
+TESTS += $(e2e_tests)
+
+EXTRA_DIST += \
+	$(script_tests) \
+	$(e2e_tests) \
+	%D%/e2e/run \
+	%D%/e2e/pytest_tap.py
