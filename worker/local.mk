@@ -1,32 +1,53 @@
+# worker/: tana-worker and what its tests link.
 noinst_LIBRARIES += %D%/libwk.a
-%C%_libwk_a_SOURCES = \
-	%D%/wk_alloc.c \
-	%D%/wk_alloc.h \
-	%D%/wk_arena.c \
-	%D%/wk_arena.h \
-	%D%/wk_deadline.c \
-	%D%/wk_deadline.h \
-	%D%/wk_duk.c \
-	%D%/wk_duk.h \
-	%D%/wk_random.c \
-	%D%/wk_random.h \
-	%D%/wk_text.c \
-	%D%/wk_text.h
+pkglibexec_PROGRAMS += tana-worker
 
-# Duktape: its source behind our shim, with the flags of foreign code; or the
-# system's library.
+%C%_libwk_a_SOURCES = \
+	%D%/wk_alloc.c %D%/wk_alloc.h \
+	%D%/wk_arena.c %D%/wk_arena.h \
+	%D%/wk_builder.c %D%/wk_builder.h \
+	%D%/wk_channel.c %D%/wk_channel.h \
+	%D%/wk_deadline.c %D%/wk_deadline.h \
+	%D%/wk_duk.c %D%/wk_duk.h %D%/duk_config_tana.h \
+	%D%/wk_heap.c %D%/wk_heap.h \
+	%D%/wk_host.c %D%/wk_host.h \
+	%D%/wk_random.c %D%/wk_random.h \
+	%D%/wk_runtime.c %D%/wk_runtime.h \
+	%D%/wk_text.c %D%/wk_text.h \
+	%D%/wk_tool.c %D%/wk_tool.h \
+	%D%/wk_worker.c %D%/wk_worker.h \
+	%D%/wk_zygote.c %D%/wk_zygote.h
+nodist_%C%_libwk_a_SOURCES = %D%/wk_runtime_data.c
 if DUKTAPE_SOURCE
-noinst_LIBRARIES += %D%/libduk.a
-%C%_libduk_a_SOURCES = \
-	%D%/duk_config_tana.h \
-	%D%/duk_shim.c
-%C%_libduk_a_CFLAGS = $(AM_CFLAGS) $(DUKTAPE_OWN_CFLAGS)
-WK_DUKTAPE = %D%/libduk.a
-EXTRA_DIST += %D%/wk_duk_system.c
+%C%_libwk_a_SOURCES += %D%/duk_shim.c
+WK_DUK_CPPFLAGS = -DWK_DUK_SOURCE -I$(DUKTAPE_DIR)/src
+WK_DUK_LIBS =
 else
-%C%_libwk_a_SOURCES += \
-	%D%/duk_config_tana.h \
-	%D%/wk_duk_system.c
-WK_DUKTAPE =
-EXTRA_DIST += %D%/duk_shim.c
+%C%_libwk_a_SOURCES += %D%/wk_duk_system.c
+WK_DUK_CPPFLAGS =
+WK_DUK_LIBS = -lduktape
 endif
+%C%_libwk_a_CPPFLAGS = $(AM_CPPFLAGS) $(WK_DUK_CPPFLAGS)
+
+# Duktape is most of a request's time: never without optimisation.
+%C%_libwk_a_CFLAGS = $(AM_CFLAGS)
+%D%/libwk_a-duk_shim.o: CFLAGS += -O2
+
+WK_LIBS = %D%/libwk.a policy/libpol.a common/libtn.a $(WK_DUK_LIBS) \
+	$(MSGPACK_LIBS) $(SECCOMP_LIBS) -lm
+
+tana_worker_SOURCES = %D%/wk_main.c
+tana_worker_CPPFLAGS = $(AM_CPPFLAGS) $(WK_DUK_CPPFLAGS)
+tana_worker_LDADD = $(WK_LIBS)
+
+EXTRA_DIST += %D%/mkruntime.sh %D%/duk_shim.c %D%/wk_duk_system.c
+
+# The runtime's files are embedded: made again whenever one of them changes.
+WK_RUNTIME_FILES = $(shell $(srcdir)/%D%/mkruntime.sh -d $(srcdir)/%D%/runtime $(NODE_MODULES))
+%D%/wk_runtime_data.c: %D%/mkruntime.sh %D%/runtime/ORDER $(WK_RUNTIME_FILES)
+	$(AM_V_GEN)$(MKDIR_P) %D% && \
+	$(SHELL) $(srcdir)/%D%/mkruntime.sh $(srcdir)/%D%/runtime $(NODE_MODULES) > $@.tmp && \
+	mv $@.tmp $@
+# (The assembler reads them; the compiler's dependencies do not know.)
+%D%/libwk_a-wk_runtime_data.$(OBJEXT): $(WK_RUNTIME_FILES)
+CLEANFILES += %D%/wk_runtime_data.c %D%/wk_runtime_data.c.tmp

@@ -1,0 +1,53 @@
+/*
+ * duk_shim.c - Duktape's source, compiled with our configuration, and the few
+ * functions that need its insides.
+ *
+ * Duktape is somebody else's code: our warnings are not for it.
+ */
+#include "config.h"
+
+#define DUK_COMPILING_DUKTAPE
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpragmas"
+#pragma GCC diagnostic ignored "-Wshadow"
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#pragma GCC diagnostic ignored "-Wunused-but-set-variable"
+#pragma GCC diagnostic ignored "-Wunused-variable"
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wimplicit-fallthrough"
+#pragma GCC diagnostic ignored "-Wclobbered"
+#pragma GCC diagnostic ignored "-Wsign-compare"
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#pragma GCC diagnostic ignored "-Wmissing-prototypes"
+#pragma GCC diagnostic ignored "-Wtype-limits"
+
+#include "wk_duk.h"
+#include "duktape.c"
+
+#pragma GCC diagnostic pop
+
+const char *
+wk_duk_how(void)
+{
+	return "built in from source";
+}
+
+void
+wk_duk_gc_hold(duk_context *ctx)
+{
+	/* Counted down at each allocation; negative starts a collection. */
+	((duk_hthread *)ctx)->heap->ms_trigger_counter = DUK_INT_MAX;
+}
+
+void
+wk_duk_gc_release(duk_context *ctx)
+{
+	((duk_hthread *)ctx)->heap->ms_trigger_counter = 0;
+}
+
+void
+wk_duk_patch(duk_context *ctx)
+{
+	(void)ctx;
+}

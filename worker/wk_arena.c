@@ -1,0 +1,137 @@
+#include "config.h"
+
+#include "wk_arena.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "tn_err.h"
+
+#ifndef F_ADD_SEALS
+#define F_ADD_SEALS	1033
+#define F_SEAL_SEAL	0x0001
+#define F_SEAL_SHRINK	0x0002
+#define F_SEAL_GROW	0x0004
+#define F_SEAL_WRITE	0x0008
+#endif
+
+#define HEADER_BYTES	((sizeof(struct wk_arena_header) + 63) & ~(size_t)63)
+
+static size_t arena_size;
+
+int
+wk_arena_reserve(size_t size)
+{
+	void *p;
+
+	if (arena_size != 0)
+		return arena_size == size ? 0 : TN_EINVAL;
+	if (size == 0 || size > WK_ARENA_MAX || size % 4096 != 0)
+		return TN_EINVAL;
+	p = mmap(WK_ARENA_BASE, 2 * size, PROT_NONE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+	if (p == MAP_FAILED)
+		return TN_ESYS;
+	if (p != WK_ARENA_BASE) {
+		(void)munmap(p, 2 * size);
+		errno = EEXIST;
+		return TN_ESYS;
+	}
+	arena_size = size;
+	return 0;
+}
+
+size_t
+wk_arena_size(void)
+{
+	return arena_size;
+}
+
+static int
+map_fixed(int fd, int flags)
+{
+	if (mmap(WK_ARENA_BASE, arena_size, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0) !=
+	    WK_ARENA_BASE)
+		return TN_ESYS;
+	return 0;
+}
+
+int
+wk_arena_map_shared(int fd)
+{
+	return map_fixed(fd, MAP_SHARED);
+}
+
+int
+wk_arena_map_private(int fd)
+{
+	return map_fixed(fd, MAP_PRIVATE);
+}
+
+int
+wk_arena_map_anonymous(void)
+{
+	return map_fixed(-1, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+}
+
+void
+wk_arena_format(uint64_t generation)
+{
+	struct wk_arena_header *h = WK_ARENA;
+
+	h->magic = WK_ARENA_MAGIC;
+	h->version = WK_ARENA_VERSION;
+	h->generation = generation;
+	h->size = arena_size;
+	h->ctx = NULL;
+	wk_alloc_init(&h->alloc, WK_ARENA_BASE + HEADER_BYTES, arena_size - HEADER_BYTES);
+}
+
+int
+wk_arena_verify(uint64_t generation)
+{
+	const struct wk_arena_header *h = WK_ARENA;
+
+	if (h->magic != WK_ARENA_MAGIC || h->version != WK_ARENA_VERSION ||
+	    h->generation != generation || h->size != arena_size || h->ctx == NULL)
+		return TN_EPROTO;
+	return 0;
+}
+
+size_t
+wk_arena_used(void)
+{
+	size_t used = (size_t)(wk_alloc_high_water(&WK_ARENA->alloc) - WK_ARENA_BASE);
+
+	used = (used + 4095) & ~(size_t)4095;
+	return used < arena_size ? used : arena_size;
+}
+
+int
+wk_arena_seal(int fd)
+{
+	return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) == 0 ?
+	    0 : TN_ESYS;
+}
+
+int
+wk_arena_drop(void)
+{
+	return madvise(WK_ARENA_BASE, arena_size, MADV_DONTNEED) == 0 ? 0 : TN_ESYS;
+}
+
+int
+wk_arena_copy_to(int fd)
+{
+	size_t used = wk_arena_used();
+	void *to;
+
+	to = mmap(NULL, used, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (to == MAP_FAILED)
+		return TN_ESYS;
+	memcpy(to, WK_ARENA_BASE, used);
+	return munmap(to, used) == 0 ? 0 : TN_ESYS;
+}

@@ -1,0 +1,66 @@
+/*
+ * wk_arena.h - the one region that holds a JavaScript heap, every byte of it.
+ *
+ * It stands at a fixed address, so that a heap can be an image: a file (memfd)
+ * of the arena's whole length, sparse behind the used part, whose bytes are the
+ * arena's.  Mapped MAP_PRIVATE, what a request writes goes to pages of its own,
+ * and dropping those is the image again.
+ *
+ * An image holds pointers into the program's text, hence is good only for
+ * processes forked from the zygote that made it.
+ */
+#ifndef WK_ARENA_H
+#define WK_ARENA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "wk_alloc.h"
+
+#define WK_ARENA_BASE		((char *)0x200000000000)
+#define WK_ARENA_MAGIC		0x616e6174u
+#define WK_ARENA_VERSION	1u
+#define WK_ARENA_MAX		((size_t)1 << 30)
+
+/* What stands at the arena's start. */
+struct wk_arena_header {
+	uint32_t		 magic;
+	uint32_t		 version;
+	uint64_t		 generation;
+	uint64_t		 size;
+	void			*ctx;		/* duk_context */
+	struct wk_alloc		 alloc;
+};
+
+#define WK_ARENA		((struct wk_arena_header *)WK_ARENA_BASE)
+
+/*
+ * Reserve the address range, twice `size` bytes (a multiple of the page), once a
+ * process.  The second half stays unmapped for ever: what runs over the end faults.
+ */
+int wk_arena_reserve(size_t size);
+size_t wk_arena_size(void);
+
+/* Map `fd`, of wk_arena_size() bytes, shared: writes go to the file. */
+int wk_arena_map_shared(int fd);
+/* Map an image: writes stay private.  One system call, as the sandbox allows it. */
+int wk_arena_map_private(int fd);
+/* Memory without a file, for tests and tools. */
+int wk_arena_map_anonymous(void);
+
+/* Write header and allocator anew; the former content is forgotten. */
+void wk_arena_format(uint64_t generation);
+/* Does the header look like this generation's? TN_EPROTO. */
+int wk_arena_verify(uint64_t generation);
+
+/* Bytes from the start that are used, rounded up to pages. */
+size_t wk_arena_used(void);
+
+/* No more writes to the image, by anybody; map_shared mappings must be gone. */
+int wk_arena_seal(int fd);
+/* Forget all private pages: the arena is its image again. */
+int wk_arena_drop(void);
+/* Copy the arena's used bytes into an image's file. */
+int wk_arena_copy_to(int fd);
+
+#endif
