@@ -18,26 +18,23 @@ pkglibexec_PROGRAMS += tana-worker
 	%D%/wk_worker.c %D%/wk_worker.h \
 	%D%/wk_zygote.c %D%/wk_zygote.h
 nodist_%C%_libwk_a_SOURCES = %D%/wk_runtime_data.c
+
+# Duktape: its source behind our shim, in a library of its own with the flags of
+# foreign code (configure says WK_DUK_SOURCE); or the system's library.
 if DUKTAPE_SOURCE
-%C%_libwk_a_SOURCES += %D%/duk_shim.c
-WK_DUK_CPPFLAGS = -DWK_DUK_SOURCE -I$(DUKTAPE_DIR)/src
-WK_DUK_LIBS =
+noinst_LIBRARIES += %D%/libduk.a
+%C%_libduk_a_SOURCES = %D%/duk_shim.c
+%C%_libduk_a_CFLAGS = $(AM_CFLAGS) $(DUKTAPE_OWN_CFLAGS)
+WK_DUKTAPE = %D%/libduk.a
 else
 %C%_libwk_a_SOURCES += %D%/wk_duk_system.c
-WK_DUK_CPPFLAGS =
-WK_DUK_LIBS = -lduktape
+WK_DUKTAPE =
 endif
-%C%_libwk_a_CPPFLAGS = $(AM_CPPFLAGS) $(WK_DUK_CPPFLAGS)
 
-# Duktape is most of a request's time: never without optimisation.
-%C%_libwk_a_CFLAGS = $(AM_CFLAGS)
-%D%/libwk_a-duk_shim.o: CFLAGS += -O2
-
-WK_LIBS = %D%/libwk.a policy/libpol.a common/libtn.a $(WK_DUK_LIBS) \
-	$(MSGPACK_LIBS) $(SECCOMP_LIBS) -lm
+# The two libraries need each other.
+WK_LIBS = %D%/libwk.a $(WK_DUKTAPE) %D%/libwk.a $(POL_LIBS) $(DUKTAPE_LIBS)
 
 tana_worker_SOURCES = %D%/wk_main.c
-tana_worker_CPPFLAGS = $(AM_CPPFLAGS) $(WK_DUK_CPPFLAGS)
 tana_worker_LDADD = $(WK_LIBS)
 
 EXTRA_DIST += %D%/mkruntime.sh %D%/duk_shim.c %D%/wk_duk_system.c
@@ -49,5 +46,5 @@ WK_RUNTIME_FILES = $(shell $(srcdir)/%D%/mkruntime.sh -d $(srcdir)/%D%/runtime $
 	$(SHELL) $(srcdir)/%D%/mkruntime.sh $(srcdir)/%D%/runtime $(NODE_MODULES) > $@.tmp && \
 	mv $@.tmp $@
 # (The assembler reads them; the compiler's dependencies do not know.)
-%D%/libwk_a-wk_runtime_data.$(OBJEXT): $(WK_RUNTIME_FILES)
+%D%/wk_runtime_data.$(OBJEXT): $(WK_RUNTIME_FILES)
 CLEANFILES += %D%/wk_runtime_data.c %D%/wk_runtime_data.c.tmp
