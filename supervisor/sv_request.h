@@ -8,6 +8,7 @@
 #define SV_REQUEST_H
 
 #include <event2/util.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
@@ -36,6 +37,8 @@ struct sv_request;
 /* The reply and all it borrows lives until the callback returns; rq stays the callee's to free. */
 typedef void sv_request_done(struct sv_request *rq, const struct sv_reply *reply, void *arg);
 
+TAILQ_HEAD(sv_request_list, sv_request);
+
 struct sv_request {
 	TAILQ_ENTRY(sv_request) link;	/* the dispatcher's */
 	/* set by the HTTP side; all texts live in `store` */
@@ -57,12 +60,10 @@ struct sv_request {
 	uint64_t	 id;
 	uint64_t	 started_us;
 	unsigned	 attempts;
-	void		*contract_version;
-	void		*worker;
-	unsigned	 slot;
-	int		 where;
-	struct event	*deadline;
-	struct event	*timer;
+	struct sv_version *version;	/* held */
+	const char	*function;	/* the export that answers it */
+	struct sv_request_list *list;	/* where it waits; NULL: with a worker */
+	bool		 cancelled;
 	struct sv_timings timings;
 };
 

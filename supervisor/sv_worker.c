@@ -1,0 +1,600 @@
+/*
+ * sv_worker.c - one worker, as the front knows it.
+ */
+#include "config.h"
+
+#include "sv_worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "sv_generation.h"
+#include "tn_clock.h"
+#include "tn_fd.h"
+#include "tn_log.h"
+#include "tn_options.h"
+
+#define READ_CHUNK	65536u
+#define IN_MARGIN	(1u << 20)	/* headers and logs beside the largest body */
+#define REAP_US		2000000u	/* from SIGKILL to the zygote's word, at most */
+
+/* What did not fit into the socket. */
+struct out {
+	struct out	*next;
+	struct tn_buf	 buf;
+	int		 fd;
+};
+
+/* Frames are encoded here, one at a time; the front has one thread. */
+static struct tn_buf scratch = { .max = TN_FRAME_MAX + 64 };
+
+static void step(struct sv_worker *w, enum tn_wevent ev);
+
+static void
+enter(struct sv_worker *w)
+{
+	w->busy++;
+}
+
+static void
+leave(struct sv_worker *w)
+{
+	if (--w->busy == 0 && w->condemned)
+		sv_worker_free(&w);
+}
+
+static void
+close_channel(struct sv_worker *w)
+{
+	struct out *o;
+
+	w->closed = true;
+	if (w->ev_read != NULL)
+		event_free(w->ev_read);
+	if (w->ev_write != NULL)
+		event_free(w->ev_write);
+	w->ev_read = w->ev_write = NULL;
+	evtimer_del(w->ev_sleep);
+	tn_fd_close(&w->fd);
+	while ((o = w->out_head) != NULL) {
+		w->out_head = o->next;
+		tn_fd_close(&o->fd);
+		tn_buf_fini(&o->buf);
+		free(o);
+	}
+	w->out_tail = &w->out_head;
+}
+
+static bool
+started(const struct sv_worker *w, unsigned i)
+{
+	uint64_t word = atomic_load(&w->slots->frame[w->slot_of[i]]);
+
+	return word != tn_slot_word(w->frame[i]->id, TN_SLOT_QUEUED);
+}
+
+static void
+forget_frame(struct sv_worker *w, unsigned i)
+{
+	w->nframes--;
+	memmove(&w->frame[i], &w->frame[i + 1], (w->nframes - i) * sizeof(w->frame[0]));
+	memmove(&w->slot_of[i], &w->slot_of[i + 1], (w->nframes - i) * sizeof(w->slot_of[0]));
+}
+
+static void
+settle(struct sv_worker *w)
+{
+	while (w->nframes > 0) {
+		struct sv_request *rq = w->frame[0];
+		bool ran = started(w, 0);
+
+		forget_frame(w, 0);
+		w->ops->orphan(w->arg, w, rq, ran);
+	}
+}
+
+static int
+flush_out(struct sv_worker *w)
+{
+	struct out *o;
+	ssize_t n;
+
+	while ((o = w->out_head) != NULL) {
+		n = tn_fd_send(w->fd, o->buf.p, o->buf.len, &o->fd, o->fd >= 0 ? 1 : 0);
+		if (n == TN_EAGAIN) {
+			event_add(w->ev_write, NULL);
+			return 0;
+		}
+		if (n < 0)
+			return (int)n;
+		tn_fd_close(&o->fd);
+		tn_buf_consume(&o->buf, (size_t)n);
+		if (o->buf.len > 0)
+			continue;
+		w->out_head = o->next;
+		if (w->out_head == NULL)
+			w->out_tail = &w->out_head;
+		tn_buf_fini(&o->buf);
+		free(o);
+	}
+	return 0;
+}
+
+static int
+send_frame(struct sv_worker *w, const struct tn_frame *f, int fd)
+{
+	struct out *o;
+	ssize_t n = 0;
+	int err;
+
+	if (w->closed)
+		return TN_ECLOSED;
+	tn_buf_reset(&scratch);
+	if ((err = tn_frame_encode(&scratch, f)) != 0)
+		return err;
+	if (w->out_head == NULL) {
+		n = tn_fd_send(w->fd, scratch.p, scratch.len, &fd, fd >= 0 ? 1 : 0);
+		if (n < 0 && n != TN_EAGAIN)
+			return (int)n;
+		if (n > 0)
+			fd = -1;		/* it went with the first byte */
+		if (n == (ssize_t)scratch.len)
+			return 0;
+		if (n < 0)
+			n = 0;
+	}
+	if ((o = calloc(1, sizeof(*o))) == NULL)
+		return TN_ENOMEM;
+	o->fd = -1;
+	tn_buf_append(&o->buf, scratch.p + n, scratch.len - (size_t)n);
+	if (o->buf.failed || (fd >= 0 && (o->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0)) {
+		tn_buf_fini(&o->buf);
+		free(o);
+		return TN_ENOMEM;
+	}
+	*w->out_tail = o;
+	w->out_tail = &o->next;
+	event_add(w->ev_write, NULL);
+	return 0;
+}
+
+static void
+step(struct sv_worker *w, enum tn_wevent ev)
+{
+	enum tn_wstate old = w->state;
+	struct tn_wstep s = tn_worker_step(old, ev);
+
+	enter(w);
+	w->state = s.next;
+	if (s.actions & TN_WA_REFUSE)
+		tn_log(TN_LOG_WARN, "worker %d: %s while %s", (int)w->pid, tn_wevent_name(ev),
+		    tn_wstate_name(old));
+	if (s.actions & TN_WA_KILL)
+		sv_worker_kill(w);
+	if ((s.actions & TN_WA_SAY_RETIRE) && w->retire_reason != TN_RETIRE_MODE) {
+		struct tn_frame f = { .type = TN_FRAME_RETIRE,
+		    .retire = { .reason = w->retire_reason } };
+
+		(void)send_frame(w, &f, -1);	/* a dead one shows as EOF */
+	}
+	if (s.next == TN_WS_DEAD && old != TN_WS_DEAD)
+		close_channel(w);
+	if (s.next == TN_WS_IDLE)
+		w->idle_since_us = tn_clock_us();
+	if (s.actions & TN_WA_SETTLE)
+		settle(w);
+	if (old != s.next || (s.actions & TN_WA_OFFER))
+		w->ops->state(w->arg, w, old);
+	leave(w);
+}
+
+static void
+arm(struct sv_worker *w, uint64_t us)
+{
+	struct timeval tv = { (time_t)(us / 1000000), (suseconds_t)(us % 1000000) };
+
+	evtimer_add(w->ev_deadline, &tv);
+}
+
+/* The running frame (or build) has had its time: signal, then kill. */
+static void
+on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	struct sv_worker *w = arg;
+	uint64_t limit, elapsed = tn_clock_us() - w->head_since_us;
+	uint64_t id = w->nframes > 0 ? w->frame[0]->id : w->build_id;
+
+	(void)fd;
+	(void)what;
+	if (w->deadline_stage == 2) {
+		/* Killed, and still not reaped: the zygote does not react; the pool will see to it. */
+		if (!w->exited)
+			tn_log(TN_LOG_ERROR, "worker %d does not die", (int)w->pid);
+		return;
+	}
+	if (id == 0 || w->state == TN_WS_DEAD)
+		return;
+	limit = (uint64_t)w->opt->deadline_ms * 1000;
+	if (w->role == TN_ROLE_BUILDER)
+		limit += 1000000;	/* copying the base heap */
+	if (w->deadline_stage == 1)
+		limit += (uint64_t)w->opt->deadline_grace_ms * 1000;
+	if (elapsed < limit) {
+		arm(w, limit - elapsed);
+		return;
+	}
+	if (w->deadline_stage == 0) {
+		w->deadline_stage = 1;
+		atomic_store(&w->slots->timeout_id, id);
+		(void)sv_generation_signal(w->generation, w->number, SIGALRM);
+		arm(w, (uint64_t)w->opt->deadline_grace_ms * 1000);
+		return;
+	}
+	w->deadline_stage = 2;
+	step(w, TN_WEV_FAULT);
+	arm(w, REAP_US);
+}
+
+static void
+on_sleep(evutil_socket_t fd, short what, void *arg)
+{
+	struct sv_worker *w = arg;
+	struct tn_frame f = { .type = TN_FRAME_WAKE, .wake = { .id = w->sleep_id } };
+
+	(void)fd;
+	(void)what;
+	if (w->nframes > 0 && w->frame[0]->id == w->sleep_id && send_frame(w, &f, -1) != 0)
+		step(w, TN_WEV_EXIT);
+}
+
+static void
+on_reply(struct sv_worker *w, const struct tn_frame_reply *f)
+{
+	struct sv_request *rq;
+	unsigned i;
+
+	for (i = 0; i < w->nframes && w->frame[i]->id != f->id; i++)
+		;
+	if (i == w->nframes) {
+		step(w, TN_WEV_FAULT);
+		return;
+	}
+	rq = w->frame[i];
+	forget_frame(w, i);
+	w->requests++;
+	w->head_since_us = tn_clock_us();
+	w->deadline_stage = 0;
+	atomic_store(&w->slots->timeout_id, 0);
+	evtimer_del(w->ev_sleep);
+	if (w->opt->isolation == TN_ISO_PROCESS) {
+		w->retire_reason = TN_RETIRE_MODE;	/* it exits by itself */
+		step(w, TN_WEV_RETIRE);
+	}
+	/* Offer the worker first: it computes while the answer is written. */
+	step(w, w->nframes > 0 ? TN_WEV_REPLY : TN_WEV_LAST);
+	w->ops->reply(w->arg, w, rq, f);
+}
+
+static void
+on_sleep_frame(struct sv_worker *w, const struct tn_frame_sleep *f)
+{
+	uint64_t ms = f->ms;
+	struct timeval tv;
+
+	if (w->nframes == 0 || f->id != w->frame[0]->id) {
+		step(w, TN_WEV_FAULT);
+		return;
+	}
+	/* Beyond the deadline it does not matter how long. */
+	if (ms > (uint64_t)w->opt->deadline_ms + 1000)
+		ms = (uint64_t)w->opt->deadline_ms + 1000;
+	tv = (struct timeval){ (time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000) };
+	w->sleep_id = f->id;
+	evtimer_add(w->ev_sleep, &tv);
+}
+
+static void
+on_frame(struct sv_worker *w, const struct tn_frame *f)
+{
+	unsigned i;
+
+	switch (f->type) {
+	case TN_FRAME_READY:
+		if (f->ready.version != TN_FRAMES_VERSION ||
+		    f->ready.generation != w->generation->number) {
+			tn_log(TN_LOG_ERROR, "worker %d is of version %llu, generation %llu", (int)w->pid,
+			    (unsigned long long)f->ready.version, (unsigned long long)f->ready.generation);
+			step(w, TN_WEV_FAULT);
+		} else
+			step(w, TN_WEV_READY);
+		break;
+	case TN_FRAME_REPLY:
+		on_reply(w, &f->reply);
+		break;
+	case TN_FRAME_LOG:
+		for (i = 0; i < w->nframes && w->frame[i]->id != f->log.id; i++)
+			;
+		w->ops->log(w->arg, w, i < w->nframes ? w->frame[i] : NULL, &f->log);
+		break;
+	case TN_FRAME_SLEEP:
+		on_sleep_frame(w, &f->sleep);
+		break;
+	case TN_FRAME_BUILT:
+		if (w->role != TN_ROLE_BUILDER || w->build_id == 0 || f->built.id != w->build_id) {
+			step(w, TN_WEV_FAULT);
+			break;
+		}
+		w->build_id = 0;
+		w->ops->built(w->arg, w, &f->built);
+		break;
+	case TN_FRAME_RESTORED:
+		w->private_bytes = f->restored.private_bytes;
+		w->ops->restored(w->arg, w, &f->restored);
+		break;
+	default:
+		step(w, TN_WEV_FAULT);
+	}
+}
+
+/* Read once; decode what is whole. False: the channel is at its end. */
+static bool
+read_channel(struct sv_worker *w)
+{
+	struct tn_frame f;
+	size_t off = 0, used = 0, want = READ_CHUNK;
+	ssize_t n;
+	char *to;
+	int err = TN_EAGAIN;
+
+	if (w->in.len >= 4) {
+		/* A long frame is on its way: ask for all the rest of it. */
+		size_t whole = 4 + ((size_t)(unsigned char)w->in.p[0] << 24 |
+		    (size_t)(unsigned char)w->in.p[1] << 16 | (size_t)(unsigned char)w->in.p[2] << 8 |
+		    (size_t)(unsigned char)w->in.p[3]);
+
+		if (whole > w->in.len + want)
+			want = whole - w->in.len;
+	}
+	if ((to = tn_buf_reserve(&w->in, want)) == NULL) {
+		tn_log(TN_LOG_WARN, "worker %d sends a frame beyond the limit", (int)w->pid);
+		step(w, TN_WEV_FAULT);
+		return false;
+	}
+	n = recv(w->fd, to, want, MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return true;
+	if (n <= 0)
+		return false;
+	w->in.len += (size_t)n;
+	while (!w->closed && off < w->in.len) {
+		err = tn_frame_decode(w->decoder, TN_DIR_TO_FRONT, w->in.p + off, w->in.len - off, &f,
+		    &used);
+		if (err != 0)
+			break;
+		off += used;
+		on_frame(w, &f);
+	}
+	if (w->closed)
+		return true;
+	if (err != 0 && err != TN_EAGAIN) {
+		tn_log(TN_LOG_WARN, "worker %d sends a malformed frame", (int)w->pid);
+		step(w, TN_WEV_FAULT);
+		return true;
+	}
+	tn_buf_consume(&w->in, off);
+	if (w->in.len == 0 && w->in.cap > 4 * READ_CHUNK)
+		tn_buf_fini(&w->in);		/* one large answer should not be kept for ever */
+	w->in.max = w->opt->reply_max + IN_MARGIN;
+	return true;
+}
+
+static void
+on_read(evutil_socket_t fd, short what, void *arg)
+{
+	struct sv_worker *w = arg;
+
+	(void)fd;
+	(void)what;
+	enter(w);
+	if (!read_channel(w) && !w->closed) {
+		step(w, TN_WEV_EXIT);
+		if (!w->closed)
+			close_channel(w);
+	}
+	leave(w);
+}
+
+static void
+on_write(evutil_socket_t fd, short what, void *arg)
+{
+	struct sv_worker *w = arg;
+
+	(void)fd;
+	(void)what;
+	/* A failed write means that it is dead; what it said before is read first, then EOF. */
+	if (!w->closed)
+		(void)flush_out(w);
+}
+
+struct sv_worker *
+sv_worker_new(struct event_base *base, const struct tn_options *opt, struct sv_generation *g,
+    uint64_t number, enum tn_zy_role role, int memfd, struct tn_frame_decoder *decoder,
+    const struct sv_worker_ops *ops, void *arg)
+{
+	struct sv_worker *w = calloc(1, sizeof(*w));
+	int pair[2] = { -1, -1 }, slots = -1, fds[3];
+
+	if (w == NULL)
+		return NULL;
+	*w = (struct sv_worker){ .number = number, .role = role, .generation = g,
+	    .state = TN_WS_SPAWNED, .pidfd = -1, .born_us = tn_clock_us(), .base = base, .opt = opt,
+	    .ops = ops, .arg = arg, .fd = -1, .decoder = decoder, .slots = MAP_FAILED };
+	w->out_tail = &w->out_head;
+	w->in.max = opt->reply_max + IN_MARGIN;
+	w->ev_deadline = evtimer_new(base, on_deadline, w);
+	w->ev_sleep = evtimer_new(base, on_sleep, w);
+	if (w->ev_deadline == NULL || w->ev_sleep == NULL ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 ||
+	    (slots = tn_fd_memfd("tana-slots", TN_SLOTS_BYTES)) < 0)
+		goto fail;
+	w->slots = mmap(NULL, TN_SLOTS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, slots, 0);
+	if (w->slots == MAP_FAILED)
+		goto fail;
+	fds[0] = pair[1];
+	fds[1] = slots;
+	fds[2] = memfd;
+	if (sv_generation_spawn(g, number, role, fds, memfd >= 0 ? 3 : 2) != 0)
+		goto fail;
+	tn_fd_close(&pair[1]);
+	tn_fd_close(&slots);
+	w->fd = pair[0];
+	tn_fd_nonblock(w->fd);
+	w->ev_read = event_new(base, w->fd, EV_READ | EV_PERSIST, on_read, w);
+	w->ev_write = event_new(base, w->fd, EV_WRITE, on_write, w);
+	event_add(w->ev_read, NULL);
+	return w;
+fail:
+	tn_fd_close(&pair[0]);
+	tn_fd_close(&pair[1]);
+	tn_fd_close(&slots);
+	sv_worker_free(&w);
+	return NULL;
+}
+
+void
+sv_worker_free(struct sv_worker **wp)
+{
+	struct sv_worker *w = *wp;
+
+	if (w == NULL)
+		return;
+	*wp = NULL;
+	if (w->busy > 0) {
+		w->condemned = true;
+		return;
+	}
+	if (w->ev_sleep != NULL)
+		close_channel(w);
+	if (w->ev_deadline != NULL)
+		event_free(w->ev_deadline);
+	if (w->ev_sleep != NULL)
+		event_free(w->ev_sleep);
+	if (w->slots != MAP_FAILED)
+		munmap(w->slots, TN_SLOTS_BYTES);
+	tn_fd_close(&w->pidfd);
+	tn_buf_fini(&w->in);
+	free(w);
+}
+
+bool
+sv_worker_room(const struct sv_worker *w, unsigned depth)
+{
+	return (w->state == TN_WS_IDLE || (w->state == TN_WS_BUSY && w->nframes < depth)) &&
+	    !w->closed;
+}
+
+int
+sv_worker_invoke(struct sv_worker *w, struct sv_request *rq, struct tn_frame *f, int image_fd)
+{
+	unsigned slot, i;
+	bool used[TN_DEPTH_MAX] = { false };
+	int err;
+
+	for (i = 0; i < w->nframes; i++)
+		used[w->slot_of[i]] = true;
+	for (slot = 0; slot < TN_DEPTH_MAX && used[slot]; slot++)
+		;
+	if (slot == TN_DEPTH_MAX)
+		return TN_ELIMIT;
+	f->invoke.id = rq->id;
+	f->invoke.slot = slot;
+	atomic_store(&w->slots->frame[slot], tn_slot_word(rq->id, TN_SLOT_QUEUED));
+	if ((err = send_frame(w, f, image_fd)) != 0)
+		return err;
+	w->frame[w->nframes] = rq;
+	w->slot_of[w->nframes] = slot;
+	w->nframes++;
+	if (w->nframes == 1) {
+		w->head_since_us = tn_clock_us();
+		w->deadline_stage = 0;
+		if (!evtimer_pending(w->ev_deadline, NULL))
+			arm(w, (uint64_t)w->opt->deadline_ms * 1000);
+	}
+	step(w, TN_WEV_ASSIGN);
+	return 0;
+}
+
+int
+sv_worker_build(struct sv_worker *w, struct tn_frame *f)
+{
+	int err = send_frame(w, f, -1);
+
+	if (err != 0)
+		return err;
+	w->build_id = f->build.id;
+	w->head_since_us = tn_clock_us();
+	w->deadline_stage = 0;
+	arm(w, (uint64_t)w->opt->deadline_ms * 1000);
+	return 0;
+}
+
+void
+sv_worker_retire(struct sv_worker *w, enum tn_retire_reason why)
+{
+	w->retire_reason = why;
+	w->retire_pending = false;
+	step(w, TN_WEV_RETIRE);
+}
+
+void
+sv_worker_kill(struct sv_worker *w)
+{
+	if (w->exited)
+		return;
+	w->killed = true;
+	(void)sv_generation_signal(w->generation, w->number, SIGKILL);
+}
+
+void
+sv_worker_on_spawned(struct sv_worker *w, pid_t pid, int *pidfd, int status)
+{
+	if (status != 0) {
+		w->exited = true;
+		w->exit_status = status;
+		step(w, TN_WEV_EXIT);
+		return;
+	}
+	w->pid = pid;
+	w->pidfd = *pidfd;
+	*pidfd = -1;
+	step(w, TN_WEV_FORKED);
+}
+
+void
+sv_worker_on_exited(struct sv_worker *w, int status)
+{
+	uint64_t before;
+
+	enter(w);
+	w->exit_status = status;
+	/* Its last words may still be in the channel. */
+	while (!w->closed) {
+		before = w->requests;
+		if (!read_channel(w))
+			break;
+		if (w->requests == before && recv(w->fd, &(char){ 0 }, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
+			break;
+	}
+	w->exited = true;
+	step(w, TN_WEV_EXIT);
+	if (!w->closed)
+		close_channel(w);
+	w->ops->state(w->arg, w, w->state);	/* reaped: it can be forgotten */
+	leave(w);
+}

@@ -1,0 +1,111 @@
+/*
+ * sv_worker.h - one worker (or builder), as the front knows it: its channel, its
+ * state, the frames it has.
+ *
+ * Nothing that comes over the channel is believed: an answer is taken only for
+ * a frame that this worker was given, a frame only if its state allows it.
+ */
+#ifndef SV_WORKER_H
+#define SV_WORKER_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "sv_request.h"
+#include "tn_frame.h"
+#include "tn_slots.h"
+#include "tn_worker_state.h"
+#include "tn_zygote.h"
+
+struct sv_worker;
+struct sv_generation;
+struct tn_options;
+
+/* Calls up; none frees the worker but by sv_worker_free, which defers safely. */
+struct sv_worker_ops {
+	void (*state)(void *arg, struct sv_worker *w, enum tn_wstate old);
+	void (*reply)(void *arg, struct sv_worker *w, struct sv_request *rq, const struct tn_frame_reply *f);
+	void (*log)(void *arg, struct sv_worker *w, const struct sv_request *rq, const struct tn_frame_log *f);
+	void (*built)(void *arg, struct sv_worker *w, const struct tn_frame_built *f);
+	void (*restored)(void *arg, struct sv_worker *w, const struct tn_frame_restored *f);
+	/* It died with this request unanswered; started: it had begun to run. */
+	void (*orphan)(void *arg, struct sv_worker *w, struct sv_request *rq, bool started);
+};
+
+struct sv_worker {
+	TAILQ_ENTRY(sv_worker) link;		/* the pool's list of all */
+	TAILQ_ENTRY(sv_worker) available;	/* the pool's list of those with room */
+	bool		 is_available;
+	uint64_t	 number;		/* unique in this front's life */
+	enum tn_zy_role	 role;
+	struct sv_generation *generation;
+	enum tn_wstate	 state;
+	pid_t		 pid;			/* the host's; 0: not known (yet) */
+	int		 pidfd;
+	uint64_t	 born_us, idle_since_us;
+	uint64_t	 requests, max_requests;
+	uint64_t	 private_bytes;
+	uint64_t	 image;			/* number of the image it was last given */
+	char		 contract[SV_CONTRACT_MAX + 1];
+	bool		 exited;		/* the zygote has reaped it */
+	bool		 closed;		/* its channel is gone */
+	bool		 killed;		/* by us: not a crash */
+	bool		 retire_pending;	/* retire when a replacement is ready */
+	enum tn_retire_reason retire_reason;
+	int		 exit_status;
+	/* outstanding frames, oldest first */
+	struct sv_request *frame[TN_DEPTH_MAX];
+	unsigned	 nframes;
+	uint64_t	 head_since_us;		/* frame[0] could run since */
+	unsigned	 deadline_stage;	/* 0 armed, 1 signalled, 2 killed */
+	uint64_t	 build_id;		/* builder: the build, 0 none */
+	/* private to sv_worker.c */
+	struct event_base *base;
+	const struct tn_options *opt;
+	const struct sv_worker_ops *ops;
+	void		*arg;
+	int		 fd;
+	struct tn_slots	*slots;
+	uint64_t	 slot_of[TN_DEPTH_MAX];
+	struct event	*ev_read, *ev_write, *ev_deadline, *ev_sleep;
+	uint64_t	 sleep_id;
+	struct tn_buf	 in;
+	struct tn_frame_decoder *decoder;	/* the pool's, shared */
+	struct out	*out_head, **out_tail;
+	unsigned	 busy;			/* calls in progress; free waits for 0 */
+	bool		 condemned;
+};
+
+/*
+ * Ask the generation for a process.  `memfd` >= 0: a builder's image (borrowed).
+ * NULL: out of memory or descriptors.
+ */
+struct sv_worker *sv_worker_new(struct event_base *base, const struct tn_options *opt,
+    struct sv_generation *g, uint64_t number, enum tn_zy_role role, int memfd,
+    struct tn_frame_decoder *decoder, const struct sv_worker_ops *ops, void *arg);
+void sv_worker_free(struct sv_worker **w);
+
+/* Has it room for one more frame? */
+bool sv_worker_room(const struct sv_worker *w, unsigned depth);
+
+/*
+ * Give it a request; f->invoke's id and slot are set here.  image_fd >= 0 goes
+ * with it (borrowed).  0, or a negative code: the worker is of no use any more
+ * and rq is still the caller's.
+ */
+int sv_worker_invoke(struct sv_worker *w, struct sv_request *rq, struct tn_frame *f, int image_fd);
+/* Builder: send BUILD. */
+int sv_worker_build(struct sv_worker *w, struct tn_frame *f);
+/* Finish and exit. */
+void sv_worker_retire(struct sv_worker *w, enum tn_retire_reason why);
+/* SIGKILL. */
+void sv_worker_kill(struct sv_worker *w);
+
+/* What the zygote reports. */
+void sv_worker_on_spawned(struct sv_worker *w, pid_t pid, int *pidfd, int status);
+void sv_worker_on_exited(struct sv_worker *w, int status);
+
+#endif

@@ -1,0 +1,106 @@
+#include "config.h"
+
+#include "wk_builder.h"
+
+#include <unistd.h>
+
+#include "tn_frame.h"
+#include "wk_arena.h"
+#include "wk_channel.h"
+#include "wk_deadline.h"
+#include "wk_heap.h"
+#include "wk_host.h"
+#include "wk_random.h"
+#include "wk_worker.h"
+
+static struct tn_zy_setup setup;
+
+static void
+send_log(void *arg, enum tn_log_level level, struct tn_str text)
+{
+	struct tn_frame f = { .type = TN_FRAME_LOG };
+
+	(void)arg;
+	f.log.id = 0;
+	f.log.level = level;
+	f.log.text = text;
+	(void)wk_channel_send(&f);
+}
+
+int
+wk_builder_prepare(const struct tn_zy_setup *s, struct tn_slots *slots, int image_fd)
+{
+	int rc;
+
+	setup = *s;
+	rc = wk_arena_copy_to(image_fd);
+	if (rc == 0)
+		rc = wk_arena_map_shared(image_fd);
+	if (rc == 0)
+		rc = wk_channel_open(WK_CHANNEL_FD, 4096);
+	(void)close(image_fd);
+	if (rc != 0)
+		return rc;
+	wk_host_set_sink(send_log, NULL);
+	return wk_deadline_install(slots);
+}
+
+static int
+serve_build(const struct tn_frame_build *b)
+{
+	static struct wk_trouble trouble;
+	struct tn_frame f = { .type = TN_FRAME_BUILT };
+	struct tn_str names[WK_EXPORTS_MAX];
+	struct wk_exports e = { .n = 0 };
+	uint64_t compile_us, module_us;
+	int rc;
+
+	wk_random_seed(b->seed.p, b->seed.len);
+	wk_host_begin();
+	wk_deadline_arm(b->id);
+	wk_heap_collect(true);
+	rc = wk_heap_load(b->contract, b->meta, b->source, &compile_us, &module_us, &trouble);
+	if (rc == 0)
+		rc = wk_heap_exports(&e, &trouble);
+	wk_deadline_arm(0);
+	if (rc == 0)
+		wk_heap_settle();
+
+	f.built.id = b->id;
+	f.built.compile_us = compile_us;
+	f.built.module_us = module_us;
+	if (rc != 0) {
+		f.built.fault = trouble.fault != TN_FAULT_NONE ? trouble.fault : TN_FAULT_COMPILE;
+		f.built.message = tn_str(trouble.message);
+	} else {
+		for (size_t i = 0; i < e.n; i++)
+			names[i] = tn_str(e.names[i]);
+		f.built.exports = (struct tn_strv){ names, e.n };
+		f.built.bytes = wk_arena_used();
+	}
+	(void)wk_channel_send(&f);
+	return 0;
+}
+
+int
+wk_builder_serve(void)
+{
+	struct tn_frame f = { .type = TN_FRAME_READY };
+	int rc;
+
+	f.ready.version = TN_FRAMES_VERSION;
+	f.ready.generation = setup.generation;
+	if (wk_channel_send(&f) != 0)
+		return 0;
+	for (;;) {
+		rc = wk_channel_next(&f);
+		if (rc == TN_ECLOSED)
+			return 0;
+		if (rc != 0)
+			return WK_EXIT_PROTOCOL;
+		if (f.type == TN_FRAME_BUILD)
+			return serve_build(&f.build);
+		if (f.type == TN_FRAME_RETIRE)
+			return 0;
+	}
+}

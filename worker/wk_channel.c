@@ -1,0 +1,250 @@
+#include "config.h"
+
+#include "wk_channel.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "wk_deadline.h"
+
+#define FDS_MAX		16
+#define SEND_BYTES	((size_t)TN_FRAME_MAX + 4096)
+#define SEND_ONCE	((size_t)1 << 20)	/* the sandbox bounds one call by the frame limit */
+/* A WAKE frame is shorter; longer ones need not be decoded to be passed over. */
+#define WAKE_BYTES_MAX	16u
+
+static struct {
+	int			 fd;
+	char			*rx;
+	size_t			 cap;
+	size_t			 start;		/* first byte not consumed */
+	size_t			 end;
+	size_t			 held;		/* bytes at start that the last frame borrows */
+	int			 fds[FDS_MAX];
+	unsigned		 nfds;
+	struct tn_frame_decoder	*decoder;
+	struct tn_buf		 tx;
+} ch;
+
+static void *
+map_memory(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+int
+wk_channel_open(int fd, size_t receive_bytes)
+{
+	void *tx;
+
+	memset(&ch, 0, sizeof(ch));
+	ch.fd = fd;
+	ch.cap = TN_FRAME_MAX + 4 + receive_bytes;
+	ch.rx = map_memory(ch.cap);
+	tx = map_memory(SEND_BYTES);
+	ch.decoder = tn_frame_decoder_new(0);
+	if (ch.rx == NULL || tx == NULL || ch.decoder == NULL)
+		return TN_ENOMEM;
+	tn_buf_init_fixed(&ch.tx, tx, SEND_BYTES);
+	return 0;
+}
+
+static void
+release_held(void)
+{
+	ch.start += ch.held;
+	ch.held = 0;
+	if (ch.start == ch.end)
+		ch.start = ch.end = 0;
+}
+
+static int
+take_control(struct msghdr *m)
+{
+	struct cmsghdr *c;
+
+	if (m->msg_flags & MSG_CTRUNC)
+		return TN_EPROTO;
+	for (c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
+		size_t n;
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		if (n > FDS_MAX - ch.nfds)
+			return TN_EPROTO;
+		memcpy(ch.fds + ch.nfds, CMSG_DATA(c), n * sizeof(int));
+		ch.nfds += (unsigned)n;
+	}
+	return 0;
+}
+
+/* Read what there is, waiting for one byte; TN_EAGAIN: a signal came. */
+static int
+receive(size_t missing)
+{
+	union {
+		struct cmsghdr	align;
+		char		bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
+	} control;
+	struct iovec iov;
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (missing > ch.cap - ch.end && ch.start > 0) {
+		memmove(ch.rx, ch.rx + ch.start, ch.end - ch.start);
+		ch.end -= ch.start;
+		ch.start = 0;
+	}
+	if (missing > ch.cap - ch.end)
+		return TN_ELIMIT;
+	/*
+	 * An image's descriptor must get the number that the sandbox lets us map:
+	 * while one waits to be taken, read no further than its own frame.
+	 */
+	iov.iov_base = ch.rx + ch.end;
+	iov.iov_len = ch.nfds > 0 ? missing : ch.cap - ch.end;
+	m.msg_control = control.bytes;
+	m.msg_controllen = sizeof(control.bytes);
+	n = recvmsg(ch.fd, &m, MSG_CMSG_CLOEXEC);
+	if (n < 0) {
+		if (errno == EINTR)
+			return TN_EAGAIN;
+		return errno == ECONNRESET ? TN_ECLOSED : TN_ESYS;
+	}
+	if (n == 0)
+		return TN_ECLOSED;
+	ch.end += (size_t)n;
+	return take_control(&m);
+}
+
+int
+wk_channel_next(struct tn_frame *f)
+{
+	size_t used;
+	int rc;
+
+	release_held();
+	for (;;) {
+		size_t have = ch.end - ch.start;
+
+		rc = tn_frame_decode(ch.decoder, TN_DIR_TO_WORKER, ch.rx + ch.start, have, f, &used);
+		if (rc == 0) {
+			ch.held = used;
+			return 0;
+		}
+		if (rc != TN_EAGAIN)
+			return rc;
+		rc = receive(used - have);
+		if (rc != 0 && rc != TN_EAGAIN)
+			return rc;
+	}
+}
+
+static uint32_t
+frame_length(const char *p)
+{
+	const unsigned char *u = (const unsigned char *)p;
+
+	return (uint32_t)u[0] << 24 | (uint32_t)u[1] << 16 | (uint32_t)u[2] << 8 | u[3];
+}
+
+int
+wk_channel_wake(uint64_t id)
+{
+	size_t skip = 0;		/* behind start: frames that are not it */
+
+	release_held();
+	for (;;) {
+		size_t have = ch.end - ch.start - skip, missing;
+		char *p = ch.rx + ch.start + skip;
+		int rc;
+
+		missing = have < 4 ? 4 - have : 0;
+		if (missing == 0) {
+			size_t len = frame_length(p);
+
+			if (len > TN_FRAME_MAX)
+				return TN_ELIMIT;
+			if (have < 4 + len)
+				missing = 4 + len - have;
+			else if (len > WAKE_BYTES_MAX) {
+				skip += 4 + len;
+				continue;
+			} else {
+				struct tn_frame f;
+				size_t used;
+
+				rc = tn_frame_decode(ch.decoder, TN_DIR_TO_WORKER, p, have, &f, &used);
+				if (rc != 0)
+					return rc == TN_EAGAIN ? TN_EPROTO : rc;
+				if (f.type != TN_FRAME_WAKE) {
+					skip += used;
+					continue;
+				}
+				/* Ours, or one for a request that is over: both go. */
+				memmove(p, p + used, have - used);
+				ch.end -= used;
+				if (f.wake.id == id)
+					return wk_deadline_passed() ? TN_ETIMEOUT : 0;
+				continue;
+			}
+		}
+		/*
+		 * The front writes the slots page well before its signal arrives: looking
+		 * here leaves no room for a signal that comes before recvmsg waits.
+		 */
+		if (wk_deadline_passed())
+			return TN_ETIMEOUT;
+		rc = receive(missing);
+		if (rc != 0 && rc != TN_EAGAIN)
+			return rc;
+	}
+}
+
+int
+wk_channel_take_fd(void)
+{
+	int fd;
+
+	if (ch.nfds == 0)
+		return -1;
+	fd = ch.fds[0];
+	ch.nfds--;
+	memmove(ch.fds, ch.fds + 1, ch.nfds * sizeof(int));
+	return fd;
+}
+
+int
+wk_channel_send(const struct tn_frame *f)
+{
+	size_t done = 0;
+	int rc;
+
+	ch.tx.len = 0;
+	ch.tx.failed = false;
+	rc = tn_frame_encode(&ch.tx, f);
+	if (rc != 0)
+		return rc == TN_ENOMEM ? TN_ELIMIT : rc;
+	while (done < ch.tx.len) {
+		size_t n = ch.tx.len - done;
+		ssize_t sent;
+
+		sent = sendto(ch.fd, ch.tx.p + done, n < SEND_ONCE ? n : SEND_ONCE, MSG_NOSIGNAL,
+		    NULL, 0);
+		if (sent < 0) {
+			/* Half a frame would be worse than a late one. */
+			if (errno == EINTR)
+				continue;
+			return TN_ECLOSED;
+		}
+		done += (size_t)sent;
+	}
+	return 0;
+}

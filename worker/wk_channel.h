@@ -1,0 +1,40 @@
+/*
+ * wk_channel.h - the worker's end of its socket to the front.
+ *
+ * All memory is mapped by _open, before the sandbox closes; afterwards it makes
+ * no other system calls than recvmsg(fd, MSG_CMSG_CLOEXEC) and
+ * sendto(fd, MSG_NOSIGNAL).
+ */
+#ifndef WK_CHANNEL_H
+#define WK_CHANNEL_H
+
+#include <stdint.h>
+
+#include "tn_frame.h"
+
+/* The channel's descriptor, and the one that an image's memfd gets. */
+#define WK_CHANNEL_FD	3
+#define WK_IMAGE_FD	4
+
+/* `receive_bytes`: frames that may wait here, together; at least one whole one fits anyway. */
+int wk_channel_open(int fd, size_t receive_bytes);
+
+/*
+ * The next frame, waiting for it.  What it borrows is valid until the next call
+ * of this or of _wake.  TN_ECLOSED, TN_EPROTO, TN_ELIMIT, TN_ESYS: give up.
+ */
+int wk_channel_next(struct tn_frame *f);
+
+/*
+ * Wait for WAKE of request `id`; other frames keep their places.  TN_ETIMEOUT:
+ * the deadline came first.  Else as _next.
+ */
+int wk_channel_wake(uint64_t id);
+
+/* The descriptor that came first and was not taken yet, the caller's; or -1. */
+int wk_channel_take_fd(void);
+
+/* Encode and send whole. TN_ECLOSED, TN_ELIMIT. */
+int wk_channel_send(const struct tn_frame *f);
+
+#endif
