@@ -15,6 +15,7 @@
 #include <sys/queue.h>
 
 #include "sv_request.h"
+#include "tn_log.h"
 
 struct event_base;
 struct tn_options;
@@ -59,10 +60,10 @@ struct sv_contract {
 	char		*message;
 	uint64_t	 failed_signature;
 	struct sv_request_list waiting;	/* no current version yet */
-	size_t		 nwaiting;
 	sv_contract_done *reload_done;	/* tana-ctl reload ID */
 	void		*reload_arg;
 	uint64_t	 requests;
+	struct tn_log_limit log_limit;	/* of its console */
 	struct sv_contract *hash_next;
 };
 

@@ -22,15 +22,18 @@
 #define ZYGOTE_READY_US		60000000u
 #define ZYGOTE_STEADY_US	30000000u /* one that lived so long was not a failure */
 #define RETIRE_US		5000000u /* a retiring worker without frames goes by then */
+#define HANGUP_US		1000000u /* one that closed its channel has ended by then */
+#define REAP_US			5000000u /* a dead one was reaped by then, or its zygote does not react */
 #define AFFINITY_SCAN		16	/* how many with room are looked at for the image */
 
 /* Somebody waits for a number of workers to be replaced. */
 struct recycle {
 	TAILQ_ENTRY(recycle) link;
-	uint64_t	 before;	/* workers numbered below this */
-	unsigned	 remaining;
 	void		(*done)(void *);
 	void		*arg;
+	unsigned	 remaining;
+	unsigned	 n;
+	uint64_t	 workers[];	/* their numbers */
 };
 
 struct builder {
@@ -185,7 +188,7 @@ on_worker_restored(void *arg, struct sv_worker *w, const struct tn_frame_restore
 
 /* Log and count the death of a worker that nobody had asked to die. */
 static void
-account(struct sv_pool *p, struct sv_worker *w, enum tn_wstate last)
+account(struct sv_pool *p, struct sv_worker *w)
 {
 	struct tn_log_record r;
 	int st = w->exit_status;
@@ -200,7 +203,7 @@ account(struct sv_pool *p, struct sv_worker *w, enum tn_wstate last)
 	tn_log_begin(&r, TN_LOG_WARN, w->role == TN_ROLE_BUILDER ? "builder died" : "worker died");
 	tn_log_i64(&r, "pid", w->pid);
 	tn_log_u64(&r, "generation", w->generation->number);
-	tn_log_str(&r, "state", tn_str(tn_wstate_name(last)));
+	tn_log_u64(&r, "requests", w->requests);
 	tn_log_str(&r, "contract", tn_str(w->contract));
 	tn_log_str(&r, "by", tn_str(w->killed ? "us" : "itself"));
 	if (WIFSIGNALED(st))
@@ -211,17 +214,18 @@ account(struct sv_pool *p, struct sv_worker *w, enum tn_wstate last)
 }
 
 static void
-told_gone(struct sv_pool *p, const struct sv_worker *w, bool was_pending)
+tell_recyclers(struct sv_pool *p, const struct sv_worker *w)
 {
 	struct recycle *rc, *next;
+	unsigned i;
 
-	if (!was_pending)
+	if (!w->recycled)
 		return;
 	for (rc = TAILQ_FIRST(&p->recycles); rc != NULL; rc = next) {
 		next = TAILQ_NEXT(rc, link);
-		if (w->number >= rc->before || rc->remaining == 0)
-			continue;
-		if (--rc->remaining > 0)
+		for (i = 0; i < rc->n && rc->workers[i] != w->number; i++)
+			;
+		if (i == rc->n || --rc->remaining > 0)
 			continue;
 		TAILQ_REMOVE(&p->recycles, rc, link);
 		rc->done(rc->arg);
@@ -281,14 +285,11 @@ on_worker_state(void *arg, struct sv_worker *w, enum tn_wstate old)
 	}
 	if (now == TN_WS_DEAD && w->exited && old == TN_WS_DEAD) {
 		/* Reaped: forget it. */
-		bool asked = w->retire_reason == TN_RETIRE_ASKED;
-
-		account(p, w, old);
+		account(p, w);
 		TAILQ_REMOVE(&p->all, w, link);
-		told_gone(p, w, asked);
+		tell_recyclers(p, w);
 		sv_worker_free(&w);
-	}
-	if (sv_worker_room(w != NULL ? w : &(struct sv_worker){ .closed = true }, 1))
+	} else if (w->is_available)
 		p->ops->room(p->arg);
 	if (now == TN_WS_DEAD || now == TN_WS_DRAINING)
 		sv_pool_balance(p);
@@ -500,6 +501,11 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 		} else if (w->state == TN_WS_DRAINING && w->nframes == 0 &&
 		    now - w->idle_since_us > RETIRE_US && !w->killed) {
 			tn_log(TN_LOG_WARN, "worker %d does not retire", (int)w->pid);
+			sv_worker_kill(w);
+		} else if (w->state == TN_WS_DEAD && now - w->dead_us > REAP_US) {
+			tn_log(TN_LOG_ERROR, "worker %d is dead and not reaped", (int)w->pid);
+			p->ops->kill_zygote(p->arg, w->generation->number);
+		} else if (w->state == TN_WS_DEAD && now - w->dead_us > HANGUP_US) {
 			sv_worker_kill(w);
 		} else if (surplus > 0 && w->state == TN_WS_IDLE && !w->retire_pending &&
 		    now - w->idle_since_us > (uint64_t)p->opt->workers_idle_ms * 1000) {
@@ -722,11 +728,13 @@ unsigned
 sv_pool_recycle(struct sv_pool *p, pid_t pid, const char *contract, enum tn_retire_reason why,
     void (*done)(void *arg), void *arg)
 {
-	struct recycle *rc = calloc(1, sizeof(*rc));
+	struct recycle *rc;
 	struct sv_worker *w;
 	unsigned n = 0;
 
-	if (rc == NULL)
+	TAILQ_FOREACH(w, &p->all, link)
+		n++;
+	if ((rc = calloc(1, sizeof(*rc) + n * sizeof(rc->workers[0]))) == NULL)
 		return 0;
 	TAILQ_FOREACH(w, &p->all, link) {
 		if (!alive(w) && !starting(w))
@@ -734,15 +742,17 @@ sv_pool_recycle(struct sv_pool *p, pid_t pid, const char *contract, enum tn_reti
 		if ((pid != 0 && w->pid != pid) ||
 		    (contract != NULL && strcmp(w->contract, contract) != 0))
 			continue;
-		w->retire_pending = true;
+		w->retire_pending = w->recycled = true;
 		w->retire_reason = why;
-		n++;
+		rc->workers[rc->n++] = w->number;
 	}
-	if (n == 0) {
+	if ((n = rc->n) == 0) {
 		free(rc);
 		return 0;
 	}
-	*rc = (struct recycle){ .before = p->next_worker, .remaining = n, .done = done, .arg = arg };
+	rc->remaining = n;
+	rc->done = done;
+	rc->arg = arg;
 	TAILQ_INSERT_TAIL(&p->recycles, rc, link);
 	sv_pool_balance(p);
 	return n;

@@ -57,10 +57,12 @@ struct sv_request {
 	void		*done_arg;
 	uint64_t	 received_us;	/* tn_clock_us() at its last byte */
 	/* the dispatcher's */
+	TAILQ_ENTRY(sv_request) age;	/* all that wait, oldest first */
 	uint64_t	 id;
+	uint64_t	 queued_us;	/* since when it could run, if a worker had room */
 	uint64_t	 started_us;
 	unsigned	 attempts;
-	struct sv_version *version;	/* held */
+	struct sv_version *version;	/* held; NULL: its contract is being made ready */
 	const char	*function;	/* the export that answers it */
 	struct sv_request_list *list;	/* where it waits; NULL: with a worker */
 	bool		 cancelled;

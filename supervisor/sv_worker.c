@@ -22,7 +22,6 @@
 
 #define READ_CHUNK	65536u
 #define IN_MARGIN	(1u << 20)	/* headers and logs beside the largest body */
-#define REAP_US		2000000u	/* from SIGKILL to the zygote's word, at most */
 
 /* What did not fit into the socket. */
 struct out {
@@ -183,8 +182,10 @@ step(struct sv_worker *w, enum tn_wevent ev)
 
 		(void)send_frame(w, &f, -1);	/* a dead one shows as EOF */
 	}
-	if (s.next == TN_WS_DEAD && old != TN_WS_DEAD)
+	if (s.next == TN_WS_DEAD && old != TN_WS_DEAD) {
+		w->dead_us = tn_clock_us();
 		close_channel(w);
+	}
 	if (s.next == TN_WS_IDLE)
 		w->idle_since_us = tn_clock_us();
 	if (s.actions & TN_WA_SETTLE)
@@ -212,12 +213,8 @@ on_deadline(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (w->deadline_stage == 2) {
-		/* Killed, and still not reaped: the zygote does not react; the pool will see to it. */
-		if (!w->exited)
-			tn_log(TN_LOG_ERROR, "worker %d does not die", (int)w->pid);
+	if (w->deadline_stage == 2)
 		return;
-	}
 	if (id == 0 || w->state == TN_WS_DEAD)
 		return;
 	limit = (uint64_t)w->opt->deadline_ms * 1000;
@@ -238,7 +235,6 @@ on_deadline(evutil_socket_t fd, short what, void *arg)
 	}
 	w->deadline_stage = 2;
 	step(w, TN_WEV_FAULT);
-	arm(w, REAP_US);
 }
 
 static void

@@ -54,6 +54,8 @@ struct sv_worker {
 	bool		 closed;		/* its channel is gone */
 	bool		 killed;		/* by us: not a crash */
 	bool		 retire_pending;	/* retire when a replacement is ready */
+	bool		 recycled;		/* somebody waits until it is replaced */
+	uint64_t	 dead_us;		/* when its state became DEAD */
 	enum tn_retire_reason retire_reason;
 	int		 exit_status;
 	/* outstanding frames, oldest first */

@@ -1,0 +1,785 @@
+/*
+ * sv_dispatch.c - from a request to a worker and back.
+ */
+#include "config.h"
+
+#include "sv_dispatch.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "sv_contract.h"
+#include "sv_image.h"
+#include "sv_pool.h"
+#include "sv_stats.h"
+#include "tn_clock.h"
+#include "tn_fd.h"
+#include "tn_log.h"
+#include "tn_options.h"
+
+#define TICK_MS		100	/* how exactly queue_timeout_ms is kept */
+#define ATTEMPTS_MAX	3u	/* workers that a request may be handed to */
+#define BUILDERS_MAX	2u	/* images built at a time */
+#define CONSOLE_BURST	100u	/* records a second and contract */
+#define MESSAGE_LOG_MAX	2048u	/* bytes of a fault's message in the log */
+
+/* An image in the making; it holds its version. */
+struct build {
+	TAILQ_ENTRY(build) link;
+	struct sv_dispatch *d;
+	struct sv_version *version;
+	uint64_t	 id;
+	uint64_t	 generation;
+	int		 memfd;
+	char		 seed[32];
+	char		 contract[SV_CONTRACT_MAX + 1];	/* the contract may be gone before the build ends */
+};
+
+struct sv_dispatch {
+	struct event_base *base;
+	const struct tn_options *opt;
+	struct sv_stats	*stats;
+	const struct sv_dispatch_ops *ops;
+	void		*arg;
+	struct sv_pool	*pool;
+	struct sv_contracts *contracts;
+	struct sv_images images;
+	struct sv_request_list queue;		/* a worker is all they need */
+	TAILQ_HEAD(, sv_request) waiting;	/* everywhere, by age */
+	unsigned	 nqueued, nwaiting, nrunning;
+	uint64_t	 next_id, next_build;
+	bool		 pumping, again;
+	struct event	*ev_tick;
+	TAILQ_HEAD(builds, build) builds;	/* not begun */
+	struct builds	 building;		/* with the pool */
+	unsigned	 nbuilding;
+	struct tn_log_limit log_limit;		/* of contracts that are gone */
+};
+
+static void pump(struct sv_dispatch *d);
+static void begin_builds(struct sv_dispatch *d);
+
+/* -- waiting -------------------------------------------------------------- */
+
+static void
+wait_in(struct sv_dispatch *d, struct sv_request_list *list, struct sv_request *rq, bool first)
+{
+	if (first) {
+		TAILQ_INSERT_HEAD(list, rq, link);
+		TAILQ_INSERT_HEAD(&d->waiting, rq, age);
+	} else {
+		TAILQ_INSERT_TAIL(list, rq, link);
+		TAILQ_INSERT_TAIL(&d->waiting, rq, age);
+	}
+	rq->list = list;
+	d->nwaiting++;
+	if (list == &d->queue) {
+		d->nqueued++;
+		rq->queued_us = tn_clock_us();
+	}
+}
+
+static void
+wait_over(struct sv_dispatch *d, struct sv_request *rq)
+{
+	TAILQ_REMOVE(rq->list, rq, link);
+	TAILQ_REMOVE(&d->waiting, rq, age);
+	d->nwaiting--;
+	if (rq->list == &d->queue)
+		d->nqueued--;
+	rq->list = NULL;
+}
+
+/* -- answering ------------------------------------------------------------ */
+
+static void
+log_fault(const struct sv_request *rq, const struct sv_reply *reply)
+{
+	const struct tn_fault_info *info = tn_fault_info(reply->fault);
+	struct tn_log_record r;
+	struct tn_str text = reply->message;
+
+	if (text.len == 0)
+		return;
+	if (text.len > MESSAGE_LOG_MAX)
+		text.len = MESSAGE_LOG_MAX;
+	tn_log_begin(&r, TN_LOG_WARN, "request failed");
+	tn_log_str(&r, "contract", tn_str(rq->contract));
+	tn_log_str(&r, "request_id", tn_str(rq->request_id));
+	tn_log_str(&r, "fault", tn_str(info->code));
+	tn_log_str(&r, "message", text);
+	tn_log_end(&r);
+}
+
+/* The request's last moment here: answered, or dropped if its client has left. */
+static void
+answer(struct sv_dispatch *d, struct sv_request *rq, const struct sv_reply *reply)
+{
+	struct sv_version *v = rq->version;
+	uint64_t now = tn_clock_us();
+
+	rq->version = NULL;
+	if (rq->started_us == 0)
+		rq->timings.queue = now - rq->received_us;
+	rq->timings.total = now - rq->received_us;
+	if (rq->cancelled) {
+		sv_request_free(&rq);
+	} else {
+		if (reply->fault != TN_FAULT_NONE)
+			log_fault(rq, reply);
+		rq->done(rq, reply, rq->done_arg);
+	}
+	sv_version_unref(d->contracts, &v);
+}
+
+static void
+answer_fault(struct sv_dispatch *d, struct sv_request *rq, enum tn_fault fault, const char *message)
+{
+	struct sv_reply reply = { .fault = fault, .message = tn_str(message) };
+
+	if (fault == TN_FAULT_OVERLOAD || fault == TN_FAULT_DRAINING) {
+		reply.retry_after = 1;
+		d->stats->requests_overload++;
+	}
+	if (fault == TN_FAULT_METHOD && rq->version != NULL)
+		reply.allow = tn_str(rq->version->allow);
+	if (fault == TN_FAULT_DEADLINE)
+		d->stats->deadlines++;
+	answer(d, rq, &reply);
+}
+
+/* -- to a version, to the queue ------------------------------------------- */
+
+static const char *
+choose_function(const struct sv_version *v, struct tn_str method)
+{
+	if ((tn_str_is(method, "GET") || tn_str_is(method, "HEAD")) && (v->exports & SV_EXPORT(get)))
+		return "get";
+	if (tn_str_is(method, "POST") && (v->exports & SV_EXPORT(post)))
+		return "post";
+	return v->exports & SV_EXPORT(fetch) ? "fetch" : NULL;
+}
+
+static bool
+image_usable(struct sv_dispatch *d, const struct sv_version *v)
+{
+	const struct sv_generation *g = sv_pool_generation(d->pool);
+
+	return d->opt->isolation == TN_ISO_FRESH ||
+	    (v->image != NULL && g != NULL && v->image->generation == g->number);
+}
+
+static void
+want_build(struct sv_dispatch *d, struct sv_version *v)
+{
+	struct build *b;
+
+	if (v->building)
+		return;
+	if ((b = calloc(1, sizeof(*b))) == NULL) {
+		tn_log(TN_LOG_ERROR, "no memory to build an image");
+		return;			/* who waits for it runs into queue_timeout_ms */
+	}
+	b->d = d;
+	b->version = sv_version_ref(v);
+	b->memfd = -1;
+	if (v->contract != NULL)
+		strcpy(b->contract, v->contract->id);
+	v->building = true;
+	TAILQ_INSERT_TAIL(&d->builds, b, link);
+	begin_builds(d);
+}
+
+/* rq has its version: wait for what it needs, a worker at best. */
+static void
+enqueue(struct sv_dispatch *d, struct sv_request *rq, bool first)
+{
+	if (image_usable(d, rq->version)) {
+		wait_in(d, &d->queue, rq, first);
+		return;
+	}
+	wait_in(d, &rq->version->waiting, rq, first);
+	want_build(d, rq->version);
+}
+
+static void
+route(struct sv_dispatch *d, struct sv_contract *c, struct sv_request *rq)
+{
+	if (c->current == NULL) {
+		if (c->next != NULL)
+			wait_in(d, &c->waiting, rq, false);
+		else
+			answer_fault(d, rq, c->fault != TN_FAULT_NONE ? c->fault : TN_FAULT_INTERNAL,
+			    c->message != NULL ? c->message : "");
+		return;
+	}
+	rq->version = sv_version_ref(c->current);
+	rq->function = choose_function(rq->version, rq->method);
+	if (rq->function == NULL)
+		answer_fault(d, rq, TN_FAULT_METHOD, "");
+	else
+		enqueue(d, rq, false);
+}
+
+void
+sv_dispatch_submit(struct sv_dispatch *d, struct sv_request **rqp)
+{
+	struct sv_request *rq = *rqp;
+	struct sv_contract *c;
+
+	*rqp = NULL;
+	rq->id = d->next_id++;
+	if ((c = sv_contracts_get(d->contracts, rq->contract)) == NULL)
+		answer_fault(d, rq, TN_FAULT_NOT_FOUND, "");
+	else if (d->nwaiting >= (unsigned)d->opt->queue_max)
+		answer_fault(d, rq, TN_FAULT_OVERLOAD, "");
+	else {
+		c->requests++;
+		route(d, c, rq);
+		pump(d);
+	}
+}
+
+void
+sv_dispatch_cancel(struct sv_dispatch *d, struct sv_request **rqp)
+{
+	struct sv_request *rq = *rqp;
+
+	*rqp = NULL;
+	d->stats->requests_cancelled++;
+	rq->cancelled = true;
+	if (rq->list == NULL)
+		return;			/* a worker has it; it is dropped when that is done with it */
+	wait_over(d, rq);
+	sv_version_unref(d->contracts, &rq->version);
+	sv_request_free(&rq);
+}
+
+/* -- to a worker ---------------------------------------------------------- */
+
+/* 0; or a negative code when this worker is of no use, or the request cannot be sent at all. */
+static int
+hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
+{
+	struct sv_version *v = rq->version;
+	struct sv_image *im = d->opt->isolation == TN_ISO_FRESH ? NULL : v->image;
+	char seed[32];
+	struct tn_frame f = { .type = TN_FRAME_INVOKE };
+	bool follows = im != NULL && w->image != im->number;
+	struct stat st;
+	int err;
+
+	arc4random_buf(seed, sizeof(seed));
+	f.invoke = (struct tn_frame_invoke){
+		.isolation = (uint64_t)d->opt->isolation,
+		.image = im != NULL ? im->number : 0,
+		.image_follows = follows,
+		.contract = tn_str(rq->contract),
+		.meta = tn_str(v->meta),
+		.function = tn_str(rq->function),
+		.method = rq->method,
+		.url = rq->url,
+		.path = rq->path,
+		.query = rq->query,
+		.headers = { rq->headers, rq->nheaders },
+		.body = { rq->body.p, rq->body.len },
+		.ip = rq->ip,
+		.now = tn_clock_wall_ms(),
+		.seed = { seed, sizeof(seed) },
+	};
+	if (im == NULL)
+		f.invoke.source = (struct tn_strv){ v->source, v->nsource };
+	else if (follows && fstat(im->memfd, &st) == 0)
+		f.invoke.image_bytes = (uint64_t)st.st_size;
+	/* Set first: with room left, handing it the frame may hand it the next one too. */
+	rq->attempts++;
+	rq->started_us = tn_clock_us();
+	rq->timings.queue = rq->started_us - rq->received_us;
+	d->nrunning++;
+	err = sv_worker_invoke(w, rq, &f, follows ? im->memfd : -1);
+	if (err != 0) {
+		d->nrunning--;
+		rq->started_us = 0;
+		return err;
+	}
+	if (im != NULL) {
+		w->image = im->number;
+		sv_image_touch(im);
+	}
+	strcpy(w->contract, rq->contract);
+	return 0;
+}
+
+/* Hand out what waits while somebody has room. */
+static void
+pump(struct sv_dispatch *d)
+{
+	struct sv_request *rq;
+	struct sv_worker *w;
+	int err;
+
+	if (d->pumping) {		/* workers call back while they are given frames */
+		d->again = true;
+		return;
+	}
+	d->pumping = true;
+	do {
+		d->again = false;
+		while ((rq = TAILQ_FIRST(&d->queue)) != NULL) {
+			if (!image_usable(d, rq->version)) {
+				wait_over(d, rq);
+				enqueue(d, rq, false);
+				continue;
+			}
+			w = sv_pool_pick(d->pool, rq->version->image != NULL ?
+			    rq->version->image->number : 0);
+			if (w == NULL)
+				break;
+			wait_over(d, rq);
+			err = hand(d, w, rq);
+			if (err == TN_ELIMIT) {
+				answer_fault(d, rq, TN_FAULT_BODY_SIZE,
+				    "the request does not fit in a frame");
+			} else if (err != 0) {
+				/* Its end shows on its channel. */
+				sv_pool_unavailable(d->pool, w);
+				enqueue(d, rq, true);
+			}
+		}
+	} while (d->again);
+	d->pumping = false;
+	if (d->nqueued > 0)
+		sv_pool_balance(d->pool);
+}
+
+/* -- what the pool says ---------------------------------------------------- */
+
+static void
+on_room(void *arg)
+{
+	struct sv_dispatch *d = arg;
+
+	if (d->nqueued > 0)
+		pump(d);
+}
+
+static void
+on_queue(void *arg, unsigned *queued, uint64_t *head_since_us)
+{
+	const struct sv_dispatch *d = arg;
+	const struct sv_request *rq = TAILQ_FIRST(&d->queue);
+
+	*queued = d->nqueued;
+	*head_since_us = rq != NULL ? rq->queued_us : 0;
+}
+
+/* A worker's word on how long it took is good for no more than the time that passed. */
+static uint64_t
+clip(uint64_t us, uint64_t *left)
+{
+	if (us > *left)
+		us = *left;
+	*left -= us;
+	return us;
+}
+
+static void
+on_reply(void *arg, struct sv_worker *w, struct sv_request *rq, const struct tn_frame_reply *f)
+{
+	struct sv_dispatch *d = arg;
+	struct sv_reply reply = { .message = f->message };
+	uint64_t left = tn_clock_us() - rq->started_us;
+
+	(void)w;
+	d->nrunning--;
+	rq->timings.heap = clip(f->heap_us, &left);
+	rq->timings.compile = clip(f->compile_us, &left);
+	rq->timings.bootstrap = clip(f->bootstrap_us, &left);
+	rq->timings.execution = clip(f->execution_us, &left);
+	rq->timings.result = clip(f->result_us, &left);
+	if (f->fault != 0) {
+		reply.fault = f->fault < TN_FAULT_MAX ? (enum tn_fault)f->fault : TN_FAULT_INTERNAL;
+		if (reply.fault == TN_FAULT_METHOD)
+			reply.allow = tn_str(rq->version->allow);
+		if (reply.fault == TN_FAULT_DEADLINE)
+			d->stats->deadlines++;
+	} else {
+		reply.status = f->status <= 999 ? (int)f->status : 0;
+		reply.headers = f->headers;
+		reply.body = f->body;
+	}
+	answer(d, rq, &reply);
+}
+
+static void
+on_log(void *arg, struct sv_worker *w, const struct sv_request *rq, const struct tn_frame_log *f)
+{
+	struct sv_dispatch *d = arg;
+	enum tn_log_level level = f->level <= TN_LOG_DEBUG ? (enum tn_log_level)f->level : TN_LOG_INFO;
+	struct tn_log_limit *limit = &d->log_limit;
+	struct tn_log_record r;
+	uint64_t dropped = 0;
+
+	if (!tn_log_wants(level))
+		return;
+	if (rq != NULL && rq->version->contract != NULL)
+		limit = &rq->version->contract->log_limit;
+	limit->burst = CONSOLE_BURST;
+	if (!tn_log_allow(limit, tn_clock_us(), &dropped)) {
+		d->stats->log_dropped++;
+		return;
+	}
+	tn_log_begin(&r, level, "console");
+	tn_log_str(&r, "contract", tn_str(rq != NULL ? rq->contract : w->contract));
+	if (rq != NULL)
+		tn_log_str(&r, "request_id", tn_str(rq->request_id));
+	if (dropped > 0)
+		tn_log_u64(&r, "dropped", dropped);
+	tn_log_str(&r, "text", f->text);
+	tn_log_end(&r);
+}
+
+static void
+on_orphan(void *arg, struct sv_worker *w, struct sv_request *rq, bool started)
+{
+	struct sv_dispatch *d = arg;
+
+	d->nrunning--;
+	if (!rq->cancelled && !started && rq->attempts < ATTEMPTS_MAX) {
+		d->stats->requests_redispatched++;
+		rq->started_us = 0;
+		enqueue(d, rq, true);
+		pump(d);
+	} else if (w->deadline_stage > 0 && started)
+		answer_fault(d, rq, TN_FAULT_DEADLINE, "the worker had to be killed");
+	else
+		answer_fault(d, rq, TN_FAULT_WORKER_DIED, "the worker died");
+}
+
+static void
+on_generation(void *arg)
+{
+	struct sv_dispatch *d = arg;
+	const struct sv_generation *g = sv_pool_generation(d->pool);
+	struct sv_image *im, *next;
+
+	for (im = TAILQ_FIRST(&d->images.lru); im != NULL; im = next) {
+		next = TAILQ_NEXT(im, link);
+		if (g == NULL || im->generation != g->number)
+			sv_image_drop(im->version);
+	}
+	begin_builds(d);
+	pump(d);
+}
+
+static void
+on_ready(void *arg)
+{
+	struct sv_dispatch *d = arg;
+
+	d->ops->ready(d->arg);
+}
+
+static void
+on_failed(void *arg, const char *text)
+{
+	struct sv_dispatch *d = arg;
+
+	d->ops->failed(d->arg, text);
+}
+
+static void
+on_want_zygote(void *arg, uint64_t number)
+{
+	struct sv_dispatch *d = arg;
+
+	d->ops->want_zygote(d->arg, number);
+}
+
+static void
+on_kill_zygote(void *arg, uint64_t number)
+{
+	struct sv_dispatch *d = arg;
+
+	d->ops->kill_zygote(d->arg, number);
+}
+
+static const struct sv_pool_ops pool_ops = {
+	.room = on_room, .queue = on_queue, .reply = on_reply, .log = on_log, .orphan = on_orphan,
+	.generation = on_generation, .ready = on_ready, .failed = on_failed,
+	.want_zygote = on_want_zygote, .kill_zygote = on_kill_zygote,
+};
+
+/* -- images ----------------------------------------------------------------- */
+
+static unsigned
+parse_exports(struct tn_strv names)
+{
+	unsigned bits = 0;
+	size_t i;
+
+	for (i = 0; i < names.n; i++) {
+#define TAKE(name) if (tn_str_is(names.v[i], #name)) bits |= SV_EXPORT(name);
+		SV_EXPORTS(TAKE)
+#undef TAKE
+	}
+	return bits;
+}
+
+static void
+build_free(struct build *b)
+{
+	tn_fd_close(&b->memfd);
+	sv_version_unref(b->d->contracts, &b->version);
+	free(b);
+}
+
+/* What waits for the image goes on, or hears why not. */
+static void
+drain_waiting(struct sv_dispatch *d, struct sv_version *v, enum tn_fault fault, const char *message)
+{
+	struct sv_request *rq;
+	struct sv_request_list list = TAILQ_HEAD_INITIALIZER(list);
+
+	/* One pass: those that have to wait again are not looked at again. */
+	while ((rq = TAILQ_FIRST(&v->waiting)) != NULL) {
+		wait_over(d, rq);
+		TAILQ_INSERT_TAIL(&list, rq, link);
+	}
+	while ((rq = TAILQ_FIRST(&list)) != NULL) {
+		TAILQ_REMOVE(&list, rq, link);
+		if (fault != TN_FAULT_NONE)
+			answer_fault(d, rq, fault, message);
+		else
+			enqueue(d, rq, false);
+	}
+}
+
+static void
+on_built(void *arg, const struct tn_frame_built *f, const char *text)
+{
+	struct build *b = arg;
+	struct sv_dispatch *d = b->d;
+	struct sv_version *v = b->version;
+	const struct sv_generation *g = sv_pool_generation(d->pool);
+	enum tn_fault fault = TN_FAULT_NONE;
+	char message[4096] = "";
+	unsigned exports = 0;
+	struct stat st;
+
+	d->nbuilding--;
+	TAILQ_REMOVE(&d->building, b, link);
+	if (f == NULL && (g == NULL || g->number != b->generation)) {
+		/* The whole generation died, maybe not of this: once more with the next one. */
+		tn_fd_close(&b->memfd);
+		TAILQ_INSERT_HEAD(&d->builds, b, link);
+		begin_builds(d);
+		return;
+	}
+	v->building = false;
+	if (f == NULL) {
+		fault = TN_FAULT_COMPILE;
+		snprintf(message, sizeof(message), "%s", text);
+	} else if (f->fault != 0) {
+		fault = f->fault < TN_FAULT_MAX ? (enum tn_fault)f->fault : TN_FAULT_INTERNAL;
+		snprintf(message, sizeof(message), "%.*s", (int)f->message.len, f->message.p);
+	} else if ((exports = parse_exports(f->exports)) == 0) {
+		fault = TN_FAULT_COMPILE;
+		snprintf(message, sizeof(message), "the contract exports none of init, contract, get, "
+		    "post, fetch");
+	} else if (d->opt->isolation != TN_ISO_FRESH) {
+		if (fstat(b->memfd, &st) != 0 || sv_image_adopt(&d->images, v, &b->memfd,
+		    b->generation, (uint64_t)st.st_blocks * 512) != 0) {
+			fault = TN_FAULT_INTERNAL;
+			snprintf(message, sizeof(message), "the image cannot be sealed: %s",
+			    strerror(errno));
+		} else {
+			sv_images_fit(&d->images, d->opt->images_memory_max);
+			d->stats->images_evicted = d->images.evicted;
+		}
+	}
+	if (fault == TN_FAULT_NONE)
+		d->stats->images_built++;
+	else
+		d->stats->images_failed++;
+	sv_contracts_built(d->contracts, v, fault, message, exports);
+	drain_waiting(d, v, fault, message);
+	build_free(b);
+	begin_builds(d);
+	pump(d);
+}
+
+static void
+fail_build(struct build *b, const char *what, int err)
+{
+	struct sv_dispatch *d = b->d;
+	char message[160];
+
+	snprintf(message, sizeof(message), "%s: %s", what, strerror(err));
+	b->version->building = false;
+	d->stats->images_failed++;
+	sv_contracts_built(d->contracts, b->version, TN_FAULT_INTERNAL, message, 0);
+	drain_waiting(d, b->version, TN_FAULT_INTERNAL, message);
+	build_free(b);
+}
+
+static void
+begin_builds(struct sv_dispatch *d)
+{
+	const struct sv_generation *g = sv_pool_generation(d->pool);
+	struct tn_frame f = { .type = TN_FRAME_BUILD };
+	struct build *b;
+
+	while (g != NULL && d->nbuilding < BUILDERS_MAX && (b = TAILQ_FIRST(&d->builds)) != NULL) {
+		TAILQ_REMOVE(&d->builds, b, link);
+		/* Nobody but us wants it any more. */
+		if (b->version->contract == NULL && TAILQ_EMPTY(&b->version->waiting)) {
+			b->version->building = false;
+			build_free(b);
+			continue;
+		}
+		b->id = d->next_build++;
+		b->generation = g->number;
+		b->memfd = tn_fd_memfd("tana-image", d->opt->memory_max);
+		if (b->memfd < 0) {
+			fail_build(b, "no memory for an image", errno);
+			continue;
+		}
+		arc4random_buf(b->seed, sizeof(b->seed));
+		f.build = (struct tn_frame_build){
+			.id = b->id,
+			.contract = tn_str(b->contract),
+			.meta = tn_str(b->version->meta),
+			.source = { b->version->source, b->version->nsource },
+			.now = tn_clock_wall_ms(),
+			.seed = { b->seed, sizeof(b->seed) },
+		};
+		d->nbuilding++;
+		TAILQ_INSERT_TAIL(&d->building, b, link);
+		if (sv_pool_build(d->pool, b->memfd, &f, on_built, b) != 0) {
+			d->nbuilding--;
+			TAILQ_REMOVE(&d->building, b, link);
+			fail_build(b, "no builder", ENOMEM);
+		}
+	}
+}
+
+/* -- what the contracts say -------------------------------------------------- */
+
+static void
+on_build(void *arg, struct sv_version *v)
+{
+	want_build(arg, v);
+}
+
+static void
+on_settled(void *arg, struct sv_contract *c)
+{
+	struct sv_dispatch *d = arg;
+	struct sv_request *rq;
+
+	while ((rq = TAILQ_FIRST(&c->waiting)) != NULL) {
+		wait_over(d, rq);
+		route(d, c, rq);
+	}
+	pump(d);
+}
+
+/* -- time ---------------------------------------------------------------------- */
+
+static void
+on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct sv_dispatch *d = arg;
+	struct sv_request *rq;
+	uint64_t now = tn_clock_us(), limit = (uint64_t)d->opt->queue_timeout_ms * 1000;
+
+	(void)fd;
+	(void)what;
+	while ((rq = TAILQ_FIRST(&d->waiting)) != NULL && now - rq->received_us > limit) {
+		wait_over(d, rq);
+		answer_fault(d, rq, TN_FAULT_OVERLOAD, "it waited for queue_timeout_ms");
+	}
+}
+
+/* -- the rest ------------------------------------------------------------------- */
+
+struct sv_dispatch *
+sv_dispatch_new(struct event_base *base, const struct tn_options *opt, struct sv_stats *stats,
+    struct sv_lower *lower, int dir_fd, const struct sv_dispatch_ops *ops, void *arg)
+{
+	struct sv_dispatch *d = calloc(1, sizeof(*d));
+	struct timeval tv = { 0, TICK_MS * 1000 };
+
+	if (d == NULL)
+		return NULL;
+	*d = (struct sv_dispatch){ .base = base, .opt = opt, .stats = stats, .ops = ops, .arg = arg,
+	    .next_id = 1, .next_build = 1 };
+	TAILQ_INIT(&d->queue);
+	TAILQ_INIT(&d->waiting);
+	TAILQ_INIT(&d->builds);
+	TAILQ_INIT(&d->building);
+	sv_images_init(&d->images);
+	d->pool = sv_pool_new(base, opt, stats, &pool_ops, d);
+	d->contracts = sv_contracts_new(base, opt, dir_fd, lower, stats, on_build, on_settled, d);
+	d->ev_tick = event_new(base, -1, EV_PERSIST, on_tick, d);
+	if (d->pool == NULL || d->contracts == NULL || d->ev_tick == NULL ||
+	    event_add(d->ev_tick, &tv) != 0)
+		sv_dispatch_free(&d);
+	return d;
+}
+
+void
+sv_dispatch_free(struct sv_dispatch **dp)
+{
+	struct sv_dispatch *d = *dp;
+	struct sv_request *rq;
+	struct build *b;
+
+	if (d == NULL)
+		return;
+	*dp = NULL;
+	while ((rq = TAILQ_FIRST(&d->waiting)) != NULL) {
+		wait_over(d, rq);
+		sv_version_unref(d->contracts, &rq->version);
+		sv_request_free(&rq);
+	}
+	sv_pool_free(&d->pool);		/* builders end unheard */
+	TAILQ_CONCAT(&d->builds, &d->building, link);
+	while ((b = TAILQ_FIRST(&d->builds)) != NULL) {
+		TAILQ_REMOVE(&d->builds, b, link);
+		build_free(b);
+	}
+	sv_contracts_free(&d->contracts);
+	if (d->ev_tick != NULL)
+		event_free(d->ev_tick);
+	free(d);
+}
+
+struct sv_pool *
+sv_dispatch_pool(struct sv_dispatch *d)
+{
+	return d->pool;
+}
+
+struct sv_contracts *
+sv_dispatch_contracts(struct sv_dispatch *d)
+{
+	return d->contracts;
+}
+
+void
+sv_dispatch_gauges(struct sv_dispatch *d)
+{
+	sv_pool_gauges(d->pool);
+	d->stats->requests_running = d->nrunning;
+	d->stats->requests_queued = d->nwaiting;
+	d->stats->images = d->images.count;
+	d->stats->images_bytes = d->images.bytes;
+	d->stats->images_evicted = d->images.evicted;
+	d->stats->contracts = sv_contracts_count(d->contracts);
+}

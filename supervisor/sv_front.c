@@ -1,0 +1,405 @@
+/*
+ * sv_front.c - the process that reads the network: HTTP, control, dispatch.
+ *
+ * It has no privilege, and nothing that it could get by one: descriptors come
+ * from the master, workers from the zygote.
+ */
+#include "config.h"
+
+#include "sv_front.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sv_contract.h"
+#include "sv_control.h"
+#include "sv_dispatch.h"
+#include "sv_http.h"
+#include "sv_lower.h"
+#include "sv_pool.h"
+#include "sv_proto.h"
+#include "sv_stats.h"
+#include "tn_clock.h"
+#include "tn_fd.h"
+#include "tn_log.h"
+#include "tn_options.h"
+
+#define LISTEN_MAX	64
+#define CONFIG_MAX	(1u << 20)
+#define MASTER_WAIT_MS	5000	/* the master reads its socket within it, or is stuck */
+
+static struct front {
+	int		 master;
+	struct event_base *base;
+	struct event	*ev_master, *ev_drain;
+	struct tn_options *opt;
+	struct sv_stats	 stats;
+	struct sv_lower	*lower;
+	struct sv_dispatch *dispatch;
+	struct sv_http	*http;
+	struct sv_control *control;
+	int		 contracts, control_fd, state_dir;
+	int		 listen[LISTEN_MAX];
+	unsigned	 nlisten;
+	bool		 ready, draining;
+	int		 status;
+} front = { .master = -1, .contracts = -1, .control_fd = -1, .state_dir = -1 };
+
+static void
+finish(int status)
+{
+	front.status = status;
+	event_base_loopbreak(front.base);
+}
+
+static void
+tell_master(enum sv_msg_type type, uint64_t arg)
+{
+	struct sv_msg m = { .magic = SV_PROTO_MAGIC, .type = type, .arg = arg };
+	struct pollfd pfd = { .fd = front.master, .events = POLLOUT };
+	ssize_t n;
+
+	while ((n = tn_fd_send(front.master, &m, sizeof(m), NULL, 0)) == TN_EAGAIN)
+		if (poll(&pfd, 1, MASTER_WAIT_MS) == 0)
+			tn_fatal(TN_EXIT_FAILURE, "the master does not read its socket");
+	if (n < 0)
+		tn_fatal(TN_EXIT_FAILURE, "the master is gone");
+}
+
+/* -- configuration ------------------------------------------------------------ */
+
+/* The options in the file (closed); NULL: they make no sense, which is the master's bug. */
+static struct tn_options *
+read_options(int *fd)
+{
+	struct tn_options *o = tn_options_new();
+	struct tn_buf err = { 0 };
+	struct stat st;
+	char *text = NULL;
+	ssize_t n = -1;
+
+	if (o != NULL && fstat(*fd, &st) == 0 && st.st_size >= 0 && st.st_size <= CONFIG_MAX &&
+	    (text = malloc((size_t)st.st_size + 1)) != NULL)
+		n = pread(*fd, text, (size_t)st.st_size, 0);
+	tn_fd_close(fd);
+	if (n < 0 || tn_options_parse(o, "configuration", (struct tn_str){ text, (size_t)n }, &err) != 0) {
+		tn_log(TN_LOG_ERROR, "the configuration from the master: %.*s", (int)err.len,
+		    err.p != NULL ? err.p : "");
+		tn_options_free(&o);
+	}
+	tn_buf_fini(&err);
+	free(text);
+	return o;
+}
+
+static void
+open_log(int fd)
+{
+	tn_log_open("front", strcmp(front.opt->log, "syslog") == 0 ? -1 : fd,
+	    (enum tn_log_level)front.opt->log_level, (enum tn_log_format)front.opt->log_format);
+}
+
+static void
+on_config(int *fd)
+{
+	struct tn_options *next = read_options(fd);
+	struct tn_buf left = { 0 };
+
+	if (next == NULL) {
+		sv_control_reloaded(front.control, "the configuration could not be taken over");
+		return;
+	}
+	tn_options_reload(front.opt, next, &left);
+	tn_options_free(&next);
+	open_log(STDERR_FILENO);
+	if (left.len > 0)
+		tn_log(TN_LOG_WARN, "changed, but in force only after a restart: %.*s", (int)left.len,
+		    left.p);
+	tn_buf_fini(&left);
+	sv_http_reload(front.http);
+	sv_contracts_reload(sv_dispatch_contracts(front.dispatch));
+	sv_pool_balance(sv_dispatch_pool(front.dispatch));
+	tn_log(TN_LOG_INFO, "configuration and contracts read again");
+	sv_control_reloaded(front.control, NULL);
+}
+
+/* -- the end --------------------------------------------------------------------- */
+
+static void
+on_drained(void *arg)
+{
+	(void)arg;
+	tn_log(TN_LOG_INFO, "all requests are finished");
+	finish(TN_EXIT_OK);
+}
+
+static void
+on_drain_timeout(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	tn_log(TN_LOG_WARN, "requests are still in progress after drain_timeout_ms; ending all the same");
+	finish(TN_EXIT_OK);
+}
+
+static void
+drain(void)
+{
+	struct timeval tv = { front.opt->drain_timeout_ms / 1000,
+	    front.opt->drain_timeout_ms % 1000 * 1000 };
+
+	if (front.draining)
+		return;
+	front.draining = true;
+	if (!front.ready) {
+		finish(TN_EXIT_OK);
+		return;
+	}
+	tn_log(TN_LOG_INFO, "finishing what is in progress");
+	evtimer_add(front.ev_drain, &tv);
+	sv_http_drain(front.http, on_drained, NULL);
+}
+
+/* -- what the dispatcher, the compiler's client and the control socket ask for ----- */
+
+static void
+on_ready(void *arg)
+{
+	unsigned i;
+
+	(void)arg;
+	for (i = 0; i < front.nlisten; i++)
+		if (sv_http_listen(front.http, front.listen[i]) != 0)
+			tn_fatal(TN_EXIT_FAILURE, "cannot listen: %s", strerror(errno));
+	front.ready = true;
+	tn_log(TN_LOG_INFO, "serving");
+	tell_master(SV_MSG_READY, 0);
+}
+
+static void
+on_failed(void *arg, const char *text)
+{
+	(void)arg;
+	tn_log(TN_LOG_ERROR, "no worker can be had: %s", text);
+	finish(TN_EXIT_SANDBOX);
+}
+
+static void
+want_zygote(void *arg, uint64_t number)
+{
+	(void)arg;
+	tell_master(SV_MSG_WANT_ZYGOTE, number);
+}
+
+static void
+kill_zygote(void *arg, uint64_t number)
+{
+	(void)arg;
+	tell_master(SV_MSG_KILL_ZYGOTE, number);
+}
+
+static const struct sv_dispatch_ops dispatch_ops = {
+	.ready = on_ready, .failed = on_failed, .want_zygote = want_zygote, .kill_zygote = kill_zygote,
+};
+
+static void
+want_compiler(void *arg)
+{
+	(void)arg;
+	tell_master(SV_MSG_WANT_COMPILER, 0);
+}
+
+static void
+kill_compiler(void *arg)
+{
+	(void)arg;
+	tell_master(SV_MSG_KILL_COMPILER, 0);
+}
+
+static void
+want_reload(void *arg)
+{
+	(void)arg;
+	tell_master(SV_MSG_WANT_RELOAD, 0);
+}
+
+static void
+want_drain(void *arg)
+{
+	(void)arg;
+	tell_master(SV_MSG_WANT_DRAIN, 0);
+}
+
+static const char *
+state(void *arg)
+{
+	(void)arg;
+	return front.draining ? "draining" : front.ready ? "serving" : "starting";
+}
+
+static const struct sv_control_ops control_ops = {
+	.reload = want_reload, .drain = want_drain, .state = state,
+};
+
+/* -- the master ------------------------------------------------------------------- */
+
+/* One message; false: the master is gone, or mad. */
+static bool
+receive(struct sv_msg *m, int *fds, int *nfds)
+{
+	ssize_t n;
+
+	*nfds = TN_FD_PASS_MAX;
+	n = tn_fd_recv(front.master, m, sizeof(*m), fds, nfds);
+	if (n == TN_EAGAIN) {
+		m->type = 0;
+		return true;
+	}
+	return n == (ssize_t)sizeof(*m) && m->magic == SV_PROTO_MAGIC;
+}
+
+static void
+on_message(const struct sv_msg *m, int *fds, int nfds)
+{
+	struct sv_pool *pool = sv_dispatch_pool(front.dispatch);
+
+	switch (m->type) {
+	case SV_MSG_ZYGOTE:
+		sv_pool_on_zygote(pool, m->arg, &fds[0], &fds[1],
+		    m->status == 0 && nfds != 2 ? EPROTO : m->status);
+		break;
+	case SV_MSG_ZYGOTE_DEAD:
+		sv_pool_on_zygote_dead(pool, m->arg, m->status);
+		break;
+	case SV_MSG_COMPILER:
+		sv_lower_on_started(front.lower, m->status == 0 ? fds[0] : -1, m->status);
+		if (m->status == 0)
+			fds[0] = -1;
+		break;
+	case SV_MSG_COMPILER_DEAD:
+		sv_lower_on_dead(front.lower);
+		break;
+	case SV_MSG_CONFIG:
+		if (m->status != 0 || nfds != 1)
+			sv_control_reloaded(front.control,
+			    "the configuration is wrong, and stays as it was; the log says why");
+		else
+			on_config(&fds[0]);
+		break;
+	case SV_MSG_LOG:
+		if (nfds == 1 && dup2(fds[0], STDERR_FILENO) < 0)
+			tn_log(TN_LOG_ERROR, "the log could not be opened again: %s", strerror(errno));
+		break;
+	case SV_MSG_DRAIN:
+		drain();
+		break;
+	default:
+		tn_log(TN_LOG_WARN, "unknown message %u from the master", m->type);
+	}
+}
+
+static void
+on_master(evutil_socket_t sock, short what, void *arg)
+{
+	int fds[TN_FD_PASS_MAX + 1], nfds, i;
+	struct sv_msg m;
+
+	(void)sock;
+	(void)what;
+	(void)arg;
+	do {
+		for (i = 0; i <= TN_FD_PASS_MAX; i++)
+			fds[i] = -1;
+		if (!receive(&m, fds, &nfds)) {
+			tn_log(TN_LOG_ERROR, "the master is gone");
+			finish(TN_EXIT_FAILURE);
+			return;
+		}
+		if (m.type != 0)
+			on_message(&m, fds, nfds);
+		for (i = 0; i <= TN_FD_PASS_MAX; i++)
+			tn_fd_close(&fds[i]);
+	} while (m.type != 0);
+}
+
+/* START, LISTEN ..., LISTEN_END. */
+static void
+receive_start(void)
+{
+	int fds[TN_FD_PASS_MAX + 1], nfds;
+	struct sv_msg m = { 0 };
+
+	if (!receive(&m, fds, &nfds) || m.type != SV_MSG_START || nfds != 4)
+		tn_fatal(TN_EXIT_FAILURE, "the front is started by tana-edge only");
+	front.contracts = fds[1];
+	front.control_fd = fds[2];
+	front.state_dir = fds[3];
+	front.opt = read_options(&fds[0]);
+	if (front.opt == NULL)
+		exit(TN_EXIT_FAILURE);
+	open_log(STDERR_FILENO);
+	for (;;) {
+		if (!receive(&m, fds, &nfds))
+			tn_fatal(TN_EXIT_FAILURE, "the master is gone");
+		if (m.type == SV_MSG_LISTEN_END)
+			break;
+		if (m.type != SV_MSG_LISTEN || nfds != 1 || front.nlisten == LISTEN_MAX)
+			tn_fatal(TN_EXIT_FAILURE, "unexpected message %u from the master", m.type);
+		front.listen[front.nlisten++] = fds[0];
+	}
+}
+
+static void
+set_signals(void)
+{
+	static const int ignored[] = { SIGPIPE, SIGINT, SIGHUP, SIGUSR1, SIGUSR2 };
+	size_t i;
+
+	/* The terminal's signals reach the whole foreground group; they are the master's to hear. */
+	for (i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		signal(ignored[i], SIG_IGN);
+	/* The socket's end tells the same, but only a loop that still turns. */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+int
+sv_front_main(int master_fd)
+{
+	front.master = master_fd;
+	tn_log_open("front", STDERR_FILENO, TN_LOG_INFO, TN_LOG_TEXT);
+	set_signals();
+	receive_start();
+
+	front.base = event_base_new();
+	if (front.base == NULL)
+		tn_fatal(TN_EXIT_FAILURE, "no event loop");
+	sv_stats_init(&front.stats);
+	front.lower = sv_lower_new(front.base, front.opt, &front.stats, want_compiler, kill_compiler, NULL);
+	if (front.lower != NULL)
+		front.dispatch = sv_dispatch_new(front.base, front.opt, &front.stats, front.lower,
+		    front.contracts, &dispatch_ops, NULL);
+	if (front.dispatch != NULL)
+		front.http = sv_http_new(front.base, front.opt, front.dispatch, &front.stats);
+	if (front.http != NULL)
+		front.control = sv_control_new(front.base, &front.control_fd, front.opt, front.dispatch,
+		    &front.stats, &control_ops, NULL);
+	front.ev_master = event_new(front.base, front.master, EV_READ | EV_PERSIST, on_master, NULL);
+	front.ev_drain = evtimer_new(front.base, on_drain_timeout, NULL);
+	if (front.control == NULL || front.ev_master == NULL || front.ev_drain == NULL)
+		tn_fatal(TN_EXIT_FAILURE, "out of memory");
+	tn_fd_nonblock(front.master);
+	event_add(front.ev_master, NULL);
+	sv_pool_start(sv_dispatch_pool(front.dispatch));
+	if (event_base_dispatch(front.base) < 0)
+		tn_fatal(TN_EXIT_FAILURE, "the event loop failed");
+	return front.status;
+}
