@@ -1,0 +1,174 @@
+/*
+ * sv_stats.c - what the front counts and times.
+ */
+#include "config.h"
+
+#include "sv_stats.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "tn_clock.h"
+
+/*
+ * Bucket 4e + s holds the whole numbers from 2^(e + s/4) up to the next bucket's
+ * first.  Buckets 1 to 3 would hold none: 1 goes to bucket 1, so that 0 has
+ * bucket 0 for itself.  The last one holds all that is longer, too.
+ */
+static const uint64_t mantissa[4] = {	/* 2^(63 + s/4) */
+	0x8000000000000000u, 0x9837f0518db8a96fu, 0xb504f333f9de6484u, 0xd744fccad69d6af4u
+};
+
+static unsigned
+bucket_of(uint64_t us)
+{
+	unsigned e, s;
+
+	if (us < 2)
+		return (unsigned)us;
+	if (us >> (SV_HISTOGRAM_BUCKETS / 4) != 0)
+		return SV_HISTOGRAM_BUCKETS - 1;
+	e = 63u - (unsigned)__builtin_clzll(us);
+	us <<= 63 - e;
+	for (s = 3; us < mantissa[s]; s--)
+		;
+	return 4 * e + s;
+}
+
+/* The greatest whole number that goes there. */
+static uint64_t
+bucket_last(unsigned bucket)
+{
+	unsigned e = bucket / 4, s = bucket % 4;
+
+	if (bucket < 4)
+		return bucket == 0 ? 0 : 1;
+	return s == 3 ? (UINT64_C(2) << e) - 1 : (mantissa[s + 1] - 1) >> (63 - e);
+}
+
+void
+sv_histogram_add(struct sv_histogram *h, uint64_t us)
+{
+	h->count++;
+	h->sum_us += us;
+	if (us > h->max_us)
+		h->max_us = us;
+	h->bucket[bucket_of(us)]++;
+}
+
+uint64_t
+sv_histogram_quantile(const struct sv_histogram *h, double q)
+{
+	uint64_t rank, seen = 0, last;
+	double want;
+	unsigned i;
+
+	if (h->count == 0)
+		return 0;
+	want = q * (double)h->count;
+	rank = q >= 1 ? h->count : q > 0 ? (uint64_t)want : 0;
+	if (rank < h->count && (rank == 0 || (double)rank < want))
+		rank++;
+	for (i = 0; i < SV_HISTOGRAM_BUCKETS - 1; i++) {
+		seen += h->bucket[i];
+		if (seen >= rank) {
+			last = bucket_last(i);
+			return last < h->max_us ? last : h->max_us;
+		}
+	}
+	return h->max_us;
+}
+
+void
+sv_stats_init(struct sv_stats *st)
+{
+	memset(st, 0, sizeof(*st));
+	st->started_us = tn_clock_us();
+}
+
+/* t may be NULL: refused before it was a request that takes time. */
+void
+sv_stats_request(struct sv_stats *st, int status, const struct sv_timings *t)
+{
+	switch (status / 100) {
+	case 2:
+		st->requests_2xx++;
+		break;
+	case 3:
+		st->requests_3xx++;
+		break;
+	case 4:
+		st->requests_4xx++;
+		break;
+	case 5:
+		st->requests_5xx++;
+		break;
+	}
+	if (t == NULL)
+		return;
+#define TN_PHASE(sym, name, doc) sv_histogram_add(&st->phase_##sym, t->sym);
+#include "phases.def"
+}
+
+static void
+pack_text(msgpack_packer *pk, const char *s)
+{
+	size_t n = strlen(s);
+
+	msgpack_pack_str(pk, n);
+	msgpack_pack_str_body(pk, s, n);
+}
+
+static void
+pack_number(msgpack_packer *pk, const char *name, uint64_t value)
+{
+	pack_text(pk, name);
+	msgpack_pack_uint64(pk, value);
+}
+
+static void
+pack_phase(msgpack_packer *pk, const char *name, const struct sv_histogram *h)
+{
+	pack_text(pk, name);
+	msgpack_pack_map(pk, 5);
+	pack_number(pk, "count", h->count);
+	pack_text(pk, "mean_us");
+	msgpack_pack_double(pk, h->count > 0 ? (double)h->sum_us / (double)h->count : 0);
+	pack_number(pk, "p50_us", sv_histogram_quantile(h, 0.5));
+	pack_number(pk, "p99_us", sv_histogram_quantile(h, 0.99));
+	pack_number(pk, "max_us", h->max_us);
+}
+
+void
+sv_stats_pack(const struct sv_stats *st, msgpack_packer *pk)
+{
+	static const size_t nmetrics = 0
+#define TN_COUNTER(name, doc) + 1
+#define TN_GAUGE(name, doc) + 1
+#include "metrics.def"
+	;
+	static const size_t nphases = 0
+#define TN_PHASE(sym, name, doc) + 1
+#include "phases.def"
+	;
+	struct {
+#define TN_COUNTER(name, doc) uint64_t name;
+#define TN_GAUGE(name, doc) uint64_t name;
+#include "metrics.def"
+	} now = {
+#define TN_COUNTER(name, doc) .name = st->name,
+#define TN_GAUGE(name, doc) .name = st->name,
+#include "metrics.def"
+	};
+
+	/* The one gauge that moves by itself. */
+	now.uptime_seconds = (tn_clock_us() - st->started_us) / 1000000u;
+	msgpack_pack_map(pk, nmetrics + 1);
+#define TN_COUNTER(name, doc) pack_number(pk, #name, now.name);
+#define TN_GAUGE(name, doc) pack_number(pk, #name, now.name);
+#include "metrics.def"
+	pack_text(pk, "phases");
+	msgpack_pack_map(pk, nphases);
+#define TN_PHASE(sym, name, doc) pack_phase(pk, name, &st->phase_##sym);
+#include "phases.def"
+}
