@@ -3,6 +3,7 @@ noinst_LIBRARIES += %D%/libtn.a
 	%D%/commands.def \
 	%D%/errors.def \
 	%D%/frames.def \
+	%D%/layers.def \
 	%D%/metrics.def \
 	%D%/options.def \
 	%D%/phases.def \
@@ -11,6 +12,8 @@ noinst_LIBRARIES += %D%/libtn.a
 	%D%/tn_err.h \
 	%D%/tn_fd.h \
 	%D%/tn_frame.h \
+	%D%/tn_layers.c \
+	%D%/tn_layers.h \
 	%D%/tn_log.h \
 	%D%/tn_options.h \
 	%D%/tn_rpc.h \

@@ -10,24 +10,12 @@
 
 #include <stdint.h>
 
+#include "tn_layers.h"
+
 #define TN_ZYGOTE_FD	3
 #define TN_ZY_MAGIC	0x7a793033u	/* changes with the structs below */
 
 enum tn_isolation { TN_ISO_SNAPSHOT, TN_ISO_PROCESS, TN_ISO_REUSE, TN_ISO_FRESH };
-
-/* Sandbox layers, a bit each: what is in force, and what is required. */
-#define TN_LAYER_USERNS		0x001u
-#define TN_LAYER_PIDNS		0x002u
-#define TN_LAYER_NETNS		0x004u
-#define TN_LAYER_MOUNTNS	0x008u	/* an empty read-only root */
-#define TN_LAYER_IPCNS		0x010u	/* ipc, uts and cgroup */
-#define TN_LAYER_UID		0x020u	/* changed to worker_user */
-#define TN_LAYER_NOCAPS		0x040u
-#define TN_LAYER_NNP		0x080u
-#define TN_LAYER_RLIMITS	0x100u
-#define TN_LAYER_LANDLOCK	0x200u
-#define TN_LAYER_SECCOMP	0x400u
-#define TN_LAYER_MDWE		0x800u
 
 /* master -> zygote, the first packet. */
 struct tn_zy_setup {
@@ -38,7 +26,7 @@ struct tn_zy_setup {
 	uint64_t	body_max;	/* bytes of a request body */
 	uint64_t	reply_max;	/* bytes of a response body */
 	uint32_t	uid, gid;	/* to change to; (uint32_t)-1: stay */
-	uint32_t	layers_present;	/* what the master's clone gave already */
+	uint32_t	layers_present;	/* what the master's clone gave already: TN_LAYER_ */
 	uint32_t	layers_required;/* fail without these */
 	uint32_t	cpu_seconds;	/* RLIMIT_CPU of a worker, 0: none */
 };
