@@ -222,10 +222,11 @@ on_status(struct client *cl, const struct tn_rpc_call *c)
 {
 	struct sv_control *ct = cl->ct;
 	const struct sv_generation *g = sv_pool_generation(sv_dispatch_pool(ct->dispatch));
-	uint32_t layers = g != NULL ? g->layers : 0, bit;
+	uint32_t layers = g != NULL ? g->layers : 0;
+	const struct tn_layer_info *info;
 	struct tn_buf out = { 0 };
 	msgpack_packer pk;
-	unsigned n = 0;
+	size_t i, known, n = 0;
 
 	sv_dispatch_gauges(ct->dispatch);
 	tn_rpc_packer(&pk, &out);
@@ -246,12 +247,13 @@ on_status(struct client *cl, const struct tn_rpc_call *c)
 	pack_number(&pk, "workers", ct->stats->workers);
 	pack_number(&pk, "contracts", ct->stats->contracts);
 	tn_rpc_pack_key(&pk, "layers");
-	for (bit = 1; bit != 0; bit <<= 1)
-		n += (layers & bit) != 0;
+	info = tn_layers(&known);
+	for (i = 0; i < known; i++)
+		n += (layers & info[i].bit) != 0;
 	msgpack_pack_array(&pk, n);
-	for (bit = 1; bit != 0; bit <<= 1)
-		if (layers & bit)
-			tn_rpc_pack_str(&pk, tn_str(tn_layer_name(bit)));
+	for (i = 0; i < known; i++)
+		if (layers & info[i].bit)
+			tn_rpc_pack_str(&pk, tn_str(info[i].name));
 	client_send(cl, c->notify, &out);
 }
 
