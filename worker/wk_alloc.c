@@ -307,12 +307,13 @@ wk_alloc_resize(struct wk_alloc *a, void *p, size_t bytes)
 	b = block_of(p);
 	have = before = block_size(b);
 	after = block_after(b);
-	if (have < size && (char *)after == a->top) {
+	if (have < size) {
 		/* The last block grows into the unused memory; top_grow() makes it a neighbour. */
-		if (size - have > BLOCK_HEADER + BLOCK_MIN)
-			(void)top_grow(a, size - have - BLOCK_HEADER);
-		else
-			(void)top_grow(a, BLOCK_MIN);
+		const char *last = (char *)(after->size & BLOCK_FREE ? block_after(after) : after);
+		size_t more = size - have;
+
+		if (last == a->top)
+			(void)top_grow(a, more > BLOCK_HEADER + BLOCK_MIN ? more - BLOCK_HEADER : BLOCK_MIN);
 		after = block_after(b);
 	}
 	if (have < size && (after->size & BLOCK_FREE) &&

@@ -1,4 +1,9 @@
-# For each test:
-#	unit_tests += %D%/test_x
-#	%C%_test_x_SOURCES = %D%/test_x.c
-#	%C%_test_x_LDADD = $(WK_LIBS) $(CMOCKA_LIBS)
+unit_tests += %D%/test_wk_alloc %D%/test_wk_arena %D%/test_wk_random %D%/test_wk_text
+%C%_test_wk_alloc_SOURCES = %D%/test_wk_alloc.c
+%C%_test_wk_alloc_LDADD = $(WK_LIBS) $(CMOCKA_LIBS)
+%C%_test_wk_arena_SOURCES = %D%/test_wk_arena.c
+%C%_test_wk_arena_LDADD = $(WK_LIBS) $(CMOCKA_LIBS)
+%C%_test_wk_random_SOURCES = %D%/test_wk_random.c
+%C%_test_wk_random_LDADD = $(WK_LIBS) $(CMOCKA_LIBS)
+%C%_test_wk_text_SOURCES = %D%/test_wk_text.c
+%C%_test_wk_text_LDADD = $(WK_LIBS) $(CMOCKA_LIBS)
