@@ -9,15 +9,21 @@ noinst_LIBRARIES += %D%/libtn.a
 	%D%/phases.def \
 	%D%/states.def \
 	%D%/tn_clock.h \
+	%D%/tn_err.c \
 	%D%/tn_err.h \
+	%D%/tn_fd.c \
 	%D%/tn_fd.h \
+	%D%/tn_frame.c \
 	%D%/tn_frame.h \
 	%D%/tn_layers.c \
 	%D%/tn_layers.h \
+	%D%/tn_log.c \
 	%D%/tn_log.h \
 	%D%/tn_options.h \
 	%D%/tn_rpc.h \
 	%D%/tn_slots.h \
+	%D%/tn_str.c \
 	%D%/tn_str.h \
+	%D%/tn_worker_state.c \
 	%D%/tn_worker_state.h \
 	%D%/tn_zygote.h

@@ -3,7 +3,14 @@
  *
  * Text from outside goes in as a value, never as part of the event text or a
  * format; values are quoted and escaped.  With format json a record is one JSON
- * object.  A record longer than 8 KiB is cut and says so.
+ * object.  A record longer than 8 KiB is cut and says so: cut=yes.
+ *
+ *	2026-11-23T15:40:12.123Z info front[4711]: request method=GET status=200
+ *
+ * Times are UTC.  Unless it goes to syslog, a record needs no memory, no file
+ * and no system call but write(): a sandboxed process can make it.  A record
+ * that cannot be written at once (a full pipe) is lost, and the next one that
+ * can be is preceded by the number of the lost.
  */
 #ifndef TN_LOG_H
 #define TN_LOG_H
@@ -23,12 +30,14 @@ void tn_log_open(const char *ident, int fd, enum tn_log_level level, enum tn_log
 void tn_log_set_fd(int fd);
 bool tn_log_wants(enum tn_log_level level);
 
-/* Plain message, for start-up and rare events. */
+/* Plain message, control characters made visible, for start-up and rare events. */
 void tn_log(enum tn_log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* A record in the making, on the caller's stack. */
 struct tn_log_record {
 	enum tn_log_level	level;
+	bool			off;		/* nobody wants it */
+	bool			cut;		/* full; takes no more fields */
 	struct tn_buf		buf;
 	char			memory[8192];
 };
@@ -37,7 +46,8 @@ void tn_log_begin(struct tn_log_record *r, enum tn_log_level level, const char *
 void tn_log_str(struct tn_log_record *r, const char *key, struct tn_str value);
 void tn_log_u64(struct tn_log_record *r, const char *key, uint64_t value);
 void tn_log_i64(struct tn_log_record *r, const char *key, int64_t value);
-void tn_log_ms(struct tn_log_record *r, const char *key, uint64_t us);	/* "1.234ms" */
+/* "1.234ms"; in JSON the number of milliseconds. */
+void tn_log_ms(struct tn_log_record *r, const char *key, uint64_t us);
 void tn_log_end(struct tn_log_record *r);
 
 /*
