@@ -1,0 +1,46 @@
+# worker/toolchain/: tana, the tool of contract authors (Node).
+TANA_SCRIPTS = \
+	%D%/boundary.js \
+	%D%/compile.js \
+	%D%/deploy.js \
+	%D%/limits.js \
+	%D%/lower.js \
+	%D%/main.js \
+	%D%/messages.js \
+	%D%/modules.js \
+	%D%/proto.js \
+	%D%/server.js \
+	%D%/source.js \
+	%D%/sourcemap.js \
+	%D%/store.js \
+	%D%/worker.js
+toolchaindir = $(pkgdatadir)/toolchain
+dist_toolchain_DATA = $(TANA_SCRIPTS)
+dist_man_MANS = %D%/tana.1
+
+# Two launchers: ./tana runs in place, the other one is installed.
+noinst_SCRIPTS += tana
+bin_SCRIPTS += %D%/tana
+TANA_SED = sed -e 's,@VERSION[@],$(PACKAGE_VERSION),' -e 's,@NODE[@],$(NODE),'
+tana: $(srcdir)/%D%/tana.in Makefile
+	$(AM_V_GEN)$(TANA_SED) -e 's,@NODE_MODULES[@],$(NODE_MODULES),' \
+	    -e 's,@WORKER[@],$(abs_top_builddir)/tana-worker,' -e 's,@CTL[@],$(abs_top_builddir)/tana-ctl,' \
+	    -e 's,@TOOLCHAIN[@],$(abs_top_srcdir)/%D%,' $(srcdir)/%D%/tana.in > $@.tmp && \
+	chmod +x $@.tmp && mv $@.tmp $@
+%D%/tana: $(srcdir)/%D%/tana.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) %D% && $(TANA_SED) -e 's,@NODE_MODULES[@],$(pkglibexecdir)/node_modules,' \
+	    -e 's,@WORKER[@],$(pkglibexecdir)/tana-worker,' -e 's,@CTL[@],$(bindir)/tana-ctl,' \
+	    -e 's,@TOOLCHAIN[@],$(toolchaindir),' $(srcdir)/%D%/tana.in > $@.tmp && \
+	chmod +x $@.tmp && mv $@.tmp $@
+CLEANFILES += tana tana.tmp %D%/tana %D%/tana.tmp
+EXTRA_DIST += %D%/tana.in %D%/package.json %D%/package-lock.json %D%/.npmrc
+
+# The compilers are programs of the system's architecture that no Debian package has.
+TANA_PACKAGES = esbuild @esbuild @swc
+install-exec-local:
+	$(MKDIR_P) '$(DESTDIR)$(pkglibexecdir)/node_modules'
+	cd '$(NODE_MODULES)' && tar -chf - $(TANA_PACKAGES) | \
+	    (cd '$(DESTDIR)$(pkglibexecdir)/node_modules' && tar -xf - --no-same-owner)
+uninstall-local:
+	rm -rf '$(DESTDIR)$(pkglibexecdir)/node_modules'
+	-rmdir '$(DESTDIR)$(pkglibexecdir)' 2>/dev/null

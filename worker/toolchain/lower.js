@@ -1,0 +1,268 @@
+/*
+ * TypeScript and modern JavaScript to what Duktape understands:
+ * esbuild (types, modules, packages; ES2020) -> __proto__ -> SWC (ES5).
+ *
+ * Nothing is minified: Duktape's stacks know lines only.
+ */
+"use strict";
+
+const path = require("path");
+
+const { Boundary, Refused } = require("./boundary");
+const { Failure } = require("./messages");
+const limits = require("./limits");
+const modules = require("./modules");
+const proto = require("./proto");
+
+/* npm's own convention wants the directory to be called node_modules. */
+const packages = process.env.TANA_NODE_MODULES || path.join(__dirname, "node_modules");
+
+const LOADERS = {
+	".ts": "ts", ".mts": "ts", ".cts": "ts", ".tsx": "tsx",
+	".js": "js", ".mjs": "js", ".cjs": "js", ".jsx": "jsx",
+	".json": "json", ".txt": "text",
+};
+
+/* What esbuild is to write otherwise than ES2020 has it. */
+const UNSUPPORTED = Object.fromEntries([
+	/* As new RegExp(...): the runtime's RegExp decides, where the code runs. */
+	"regexp-dot-all-flag", "regexp-lookbehind-assertions", "regexp-match-indices",
+	"regexp-named-capture-groups", "regexp-set-notation", "regexp-sticky-and-unicode-flags",
+	"regexp-unicode-property-escapes",
+	"bigint",
+	"dynamic-import",	/* require() in a promise: there is one file */
+].map((feature) => [feature, false]));
+
+const TOP_LEVEL_AWAIT = /^Top-level await is /;
+const UNRESOLVED = /^Could not resolve "([^"]*)"/;
+
+let tools = null;
+
+/* Loading them is most of what a small contract costs. */
+function load() {
+	if (tools === null)
+		tools = {
+			esbuild: require(path.join(packages, "esbuild")),
+			swc: require(path.join(packages, "@swc/core")),
+		};
+	return tools;
+}
+
+/* Does the text begin with "use strict", comments apart? */
+function isStrict(text) {
+	return /^(?:\s|\/\/[^\n]*\n|\/\*[^]*?\*\/)*(["'])use strict\1/.test(text);
+}
+
+/* The files of one bundle, as esbuild asks for them. */
+class Bundle {
+	constructor(boundary) {
+		this.boundary = boundary;
+		this.limits = [];	/* diagnostics */
+		this.sloppy = new Set();
+		this.sources = new Map();	/* the author's own files: name -> bytes */
+	}
+
+	plugin() {
+		return {
+			name: "tana",
+			setup: (build) => {
+				build.onResolve({ filter: /^tana(?:[/:]|$)/ }, (args) => this.module(args));
+				build.onResolve({ filter: /^(?:data|https?):/ }, (args) => ({
+					errors: [{ text: `"${args.path.slice(0, 60)}": only files can be imported` }],
+				}));
+				build.onLoad({ filter: /.*/, namespace: "file" }, (args) => this.file(args));
+			},
+		};
+	}
+
+	module(args) {
+		const { name, known } = modules.parse(args.path);
+
+		if (!known)
+			return { errors: [{ text: modules.unknown(args.path) }] };
+		return { path: `tana/${name}`, external: true, sideEffects: false };
+	}
+
+	file(args) {
+		const name = this.boundary.name(args.path);
+		const loader = LOADERS[path.extname(args.path)];
+		let bytes;
+
+		if (loader === undefined)
+			return { errors: [{
+				text: `${name}: only ${Object.keys(LOADERS).join(" ")} can be imported`,
+			}] };
+		try {
+			bytes = this.boundary.read(args.path);
+		} catch (e) {
+			if (!(e instanceof Refused))
+				throw e;
+			return { errors: [{ text: e.message }] };
+		}
+		if (loader === "json" || loader === "text")
+			return this.own(name, bytes) || { contents: bytes, loader };
+		this.own(name, bytes);
+		if (!name.split(path.sep).includes("node_modules"))
+			for (const d of limits.search(load().swc, bytes, loader))
+				this.limits.push({ ...d, file: name });
+		let text = bytes.toString("utf8");
+		if (!isStrict(text))
+			this.sloppy.add(name);
+		/* esbuild would read the map that this names, wherever it is. */
+		if (text.includes("sourceMappingURL"))
+			text = text.replaceAll("sourceMappingURL", "sourceMappingGone");
+		return { contents: text, loader };
+	}
+
+	own(name, bytes) {
+		if (!name.split(path.sep).includes("node_modules"))
+			this.sources.set(name, bytes);
+	}
+
+	/* esbuild's words in ours. */
+	diagnostic(message) {
+		const d = { text: message.text, notes: [] };
+		const at = message.location;
+		let m;
+
+		if (at !== null) {
+			if (this.boundary.leadsInside(at.file)) {
+				const line = Buffer.from(at.lineText);
+
+				d.file = this.boundary.name(at.file);
+				d.line = at.line;
+				/* Bytes there, characters here. */
+				d.column = line.toString("utf8", 0, at.column).length + 1;
+				d.length = line.toString("utf8", at.column, at.column + at.length).length;
+				d.lineText = at.lineText;
+			} else {
+				/* Not a word of a file that is none of the contract's. */
+				return { text: `${this.boundary.name(at.file)} is outside the contract's directory` };
+			}
+		}
+		if (TOP_LEVEL_AWAIT.test(d.text)) {
+			d.text = "await at the top level is not available";
+			d.notes.push({ text: "move it into the handler" });
+		} else if ((m = UNRESOLVED.exec(d.text)) !== null) {
+			d.text = `"${m[1]}" is not found`;
+			d.notes.push({ text: require("module").isBuiltin(m[1]) ?
+			    "it is a module of Node.js; a contract has no access to the machine it runs on" :
+			    /^[./]/.test(m[1]) ? "files are looked for in the contract's directory" :
+			    "packages are looked for in node_modules in the contract's directory" });
+		} else {
+			for (const note of message.notes)
+				if (note.location !== null && this.boundary.leadsInside(note.location.file))
+					d.notes.push({
+						text: note.text,
+						file: this.boundary.name(note.location.file),
+						line: note.location.line,
+						column: note.location.column + 1,
+					});
+		}
+		return d;
+	}
+
+	needsSloppy(inputs) {
+		for (const [name, input] of Object.entries(inputs))
+			if (input.format === "cjs" && this.sloppy.has(name))
+				return true;
+		return false;
+	}
+}
+
+/* An unknown module is found twice: by us, also where nothing of it is used, and by esbuild. */
+function distinct(diagnostics) {
+	const seen = new Map(diagnostics.map((d) => [`${d.file}:${d.line}:${d.column}:${d.text}`, d]));
+
+	return [...seen.values()];
+}
+
+async function bundle(b, entry) {
+	const { esbuild } = load();
+	let result;
+
+	try {
+		result = await esbuild.build({
+			absWorkingDir: b.boundary.dir,
+			entryPoints: [`./${entry}`],
+			outfile: path.join(b.boundary.dir, `${entry}.out.js`),
+			write: false,
+			bundle: true,
+			format: "cjs",
+			platform: "browser",
+			conditions: ["worker", "module"],
+			target: "es2020",
+			supported: UNSUPPORTED,
+			charset: "ascii",
+			define: { "process.env.NODE_ENV": '"production"' },
+			/* Also keeps it from reading tsconfig.json files up to the root. */
+			tsconfigRaw: "{}",
+			sourcemap: "external",
+			sourcesContent: false,
+			metafile: true,
+			logLevel: "silent",
+			plugins: [b.plugin()],
+		});
+	} catch (e) {
+		if (!Array.isArray(e.errors))
+			throw e;
+		throw new Failure(distinct([...b.limits, ...e.errors.map((m) => b.diagnostic(m))]));
+	}
+	if (b.limits.length > 0)
+		throw new Failure(b.limits);
+	return result;
+}
+
+/*
+ * Lower the file `entry` of a directory.  Answers { code, map, sources, warnings };
+ * throws Failure.  `map` (JSON text, only if wanted) leads to the author's lines.
+ */
+async function lower(dir, entry, { map = false } = {}) {
+	const { swc } = load();
+	const b = new Bundle(new Boundary(dir));
+
+	if (!b.boundary.leadsInside(entry))
+		throw new Failure({ text: "is outside the contract's directory", file: entry });
+	const result = await bundle(b, entry);
+	const text = result.outputFiles.find((f) => f.path.endsWith(".js")).text;
+	const inner = result.outputFiles.find((f) => f.path.endsWith(".map")).text;
+	/* Modules are strict; an old package in the bundle may not bear it. */
+	const strict = b.needsSloppy(result.metafile.inputs) ? "" : '"use strict"; ';
+	let out;
+
+	try {
+		out = swc.transformSync(strict + proto.transform(swc, text), {
+			configFile: false,
+			swcrc: false,
+			isModule: false,
+			filename: entry,
+			sourceMaps: map,
+			inputSourceMap: map ? inner : false,
+			jsc: {
+				target: "es5",
+				parser: { syntax: "ecmascript" },
+				externalHelpers: false,
+				output: { charset: "ascii" },
+			},
+		});
+	} catch (e) {
+		throw new Failure({ text: `cannot be lowered to ES5: ${String(e.message).split("\n")[0]}`, file: entry });
+	}
+	return {
+		code: out.code,
+		map: map ? JSON.parse(out.map) : null,
+		sources: b.sources,
+		warnings: result.warnings.filter((w) => w.location !== null &&
+		    b.sources.has(b.boundary.name(w.location.file))).map((w) => b.diagnostic(w)),
+	};
+}
+
+/* Names and versions of what does the work. */
+function versions() {
+	return {
+		esbuild: require(path.join(packages, "esbuild/package.json")).version,
+		swc: require(path.join(packages, "@swc/core/package.json")).version,
+	};
+}
+
+module.exports = { lower, load, versions };
