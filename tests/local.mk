@@ -24,4 +24,6 @@ EXTRA_DIST += \
 	$(script_tests) \
 	$(e2e_tests) \
 	%D%/e2e/run \
+	%D%/e2e/conftest.py \
+	%D%/e2e/fake_worker \
 	%D%/e2e/pytest_tap.py
