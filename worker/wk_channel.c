@@ -12,7 +12,6 @@
 
 #define FDS_MAX		16
 #define SEND_BYTES	((size_t)TN_FRAME_MAX + 4096)
-#define SEND_ONCE	((size_t)1 << 20)	/* the sandbox bounds one call by the frame limit */
 /* A WAKE frame is shorter; longer ones need not be decoded to be passed over. */
 #define WAKE_BYTES_MAX	16u
 
@@ -36,6 +35,13 @@ map_memory(size_t bytes)
 	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
+}
+
+size_t
+wk_channel_memory(size_t receive_bytes)
+{
+	/* The decoder's lists, and what malloc takes in one go. */
+	return TN_FRAME_MAX + 4 + receive_bytes + SEND_BYTES + ((size_t)1 << 20);
 }
 
 int
@@ -236,8 +242,8 @@ wk_channel_send(const struct tn_frame *f)
 		size_t n = ch.tx.len - done;
 		ssize_t sent;
 
-		sent = sendto(ch.fd, ch.tx.p + done, n < SEND_ONCE ? n : SEND_ONCE, MSG_NOSIGNAL,
-		    NULL, 0);
+		sent = sendto(ch.fd, ch.tx.p + done,
+		    n < WK_CHANNEL_SEND_MAX ? n : WK_CHANNEL_SEND_MAX, MSG_NOSIGNAL, NULL, 0);
 		if (sent < 0) {
 			/* Half a frame would be worse than a late one. */
 			if (errno == EINTR)

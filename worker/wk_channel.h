@@ -16,8 +16,13 @@
 #define WK_CHANNEL_FD	3
 #define WK_IMAGE_FD	4
 
+/* Bytes in one call of sendto: the sandbox allows no more. */
+#define WK_CHANNEL_SEND_MAX	((size_t)1 << 20)
+
 /* `receive_bytes`: frames that may wait here, together; at least one whole one fits anyway. */
 int wk_channel_open(int fd, size_t receive_bytes);
+/* Bytes that it maps for that, an upper bound. */
+size_t wk_channel_memory(size_t receive_bytes);
 
 /*
  * The next frame, waiting for it.  What it borrows is valid until the next call

@@ -15,6 +15,9 @@
 #include "wk_host.h"
 #include "wk_random.h"
 
+/* What a frame may hold beside the body: header section, URL, the contract's source. */
+#define FRAME_MARGIN	((size_t)256 << 10)
+
 static struct {
 	struct tn_zy_setup	 setup;
 	struct tn_slots		*slots;
@@ -37,10 +40,29 @@ send_log(void *arg, enum tn_log_level level, struct tn_str text)
 	(void)wk_channel_send(&f);
 }
 
+/* Behind a request that sleeps, as many as the front may send wait. */
+static size_t
+queue_bytes(const struct tn_zy_setup *setup)
+{
+	return (TN_DEPTH_MAX - 1) * (setup->body_max + FRAME_MARGIN);
+}
+
+static size_t
+text_bytes(const struct tn_zy_setup *setup)
+{
+	return setup->reply_max + 4 * WK_HEADERS_MAX;
+}
+
+uint64_t
+wk_worker_memory(const struct tn_zy_setup *setup)
+{
+	return wk_channel_memory(queue_bytes(setup)) + text_bytes(setup) + TN_SLOTS_BYTES;
+}
+
 int
 wk_worker_prepare(const struct tn_zy_setup *setup, struct tn_slots *slots)
 {
-	size_t bytes = setup->reply_max + 4 * WK_HEADERS_MAX;
+	size_t bytes = text_bytes(setup);
 	void *p;
 	int rc;
 
@@ -51,8 +73,7 @@ wk_worker_prepare(const struct tn_zy_setup *setup, struct tn_slots *slots)
 	if (p == MAP_FAILED)
 		return TN_ENOMEM;
 	tn_buf_init_fixed(&wk.text, p, bytes);
-	/* With several frames a worker, those behind the running one wait in this memory. */
-	rc = wk_channel_open(WK_CHANNEL_FD, setup->body_max + (1u << 20));
+	rc = wk_channel_open(WK_CHANNEL_FD, queue_bytes(setup));
 	if (rc != 0)
 		return rc;
 	wk_host_set_sink(send_log, NULL);

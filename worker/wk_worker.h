@@ -21,6 +21,9 @@
  */
 int wk_worker_prepare(const struct tn_zy_setup *setup, struct tn_slots *slots);
 
+/* Bytes that a worker or a builder maps, the arena not counted: an upper bound. */
+uint64_t wk_worker_memory(const struct tn_zy_setup *setup);
+
 /* Inside the sandbox: serve until the end; returns the exit status. */
 int wk_worker_serve(void);
 

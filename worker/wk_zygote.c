@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@
 #include "tn_log.h"
 #include "tn_slots.h"
 #include "tn_zygote.h"
+#include "pol_sandbox.h"
 #include "wk_arena.h"
 #include "wk_builder.h"
 #include "wk_channel.h"
@@ -51,9 +53,14 @@ struct child {
 	pid_t		pid;
 };
 
+/* What the first child, which runs nothing, says of its sandbox. */
+struct probe {
+	uint32_t	layers;
+	char		err[POL_ERR_MAX];	/* empty: well */
+};
+
 static struct {
 	struct tn_zy_setup	setup;
-	uint32_t		layers;
 	struct child		children[CHILDREN_MAX];
 	size_t			nchildren;
 	bool			ending;		/* EXIT came */
@@ -200,13 +207,13 @@ child_fail(const char *what)
 	_exit(WK_EXIT_SETUP);
 }
 
-static void __attribute__((noreturn))
-child_main(enum tn_zy_role role, const int fds[FDS_MAX], pid_t zygote)
+/* Signals as the zygote does not want them, its end, and descriptors. */
+static struct tn_slots *
+child_begin(enum tn_zy_role role, const int fds[FDS_MAX], pid_t zygote)
 {
 	struct sigaction sa;
 	struct tn_slots *slots;
 	sigset_t none;
-	int rc;
 
 	memset(&sa, 0, sizeof(sa));
 	(void)sigemptyset(&sa.sa_mask);
@@ -215,22 +222,42 @@ child_main(enum tn_zy_role role, const int fds[FDS_MAX], pid_t zygote)
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != zygote)
-		_exit(WK_EXIT_SETUP);
-
+		return NULL;
 	/*
 	 * The channel takes the place of the zygote's socket: no child holds that, nor
 	 * anybody else's channel, or their ends would not be seen.
 	 */
 	if (dup2(fds[0], WK_CHANNEL_FD) < 0)
-		_exit(WK_EXIT_SETUP);
+		return NULL;
 	slots = mmap(NULL, TN_SLOTS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fds[1], 0);
 	if (slots == MAP_FAILED)
-		_exit(WK_EXIT_SETUP);
+		return NULL;
 	if (role == TN_ROLE_BUILDER && dup2(fds[2], WK_IMAGE_FD) < 0)
-		_exit(WK_EXIT_SETUP);
-	if (close_range(role == TN_ROLE_BUILDER ? WK_IMAGE_FD + 1 : WK_IMAGE_FD, ~0u, 0) != 0)
-		_exit(WK_EXIT_SETUP);
+		return NULL;
+	return close_range(role == TN_ROLE_BUILDER ? WK_IMAGE_FD + 1 : WK_IMAGE_FD, ~0u, 0) == 0 ?
+	    slots : NULL;
+}
 
+static void __attribute__((noreturn))
+child_main(enum tn_zy_role role, const int fds[FDS_MAX], pid_t zygote, bool probe)
+{
+	/* An image's memfd comes as the next free one: WK_IMAGE_FD. */
+	static const int keep[] = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, WK_CHANNEL_FD };
+	const struct pol_worker_config policy = {
+		.required = zy.setup.layers_required,
+		.role = role == TN_ROLE_BUILDER ? POL_BUILDER : POL_WORKER,
+		.parent = zygote,
+		.keep = keep,
+		.nkeep = sizeof(keep) / sizeof(keep[0]),
+		.memory = wk_worker_memory(&zy.setup),
+		.cpu_seconds = zy.setup.cpu_seconds
+	};
+	struct tn_slots *slots = child_begin(role, fds, zygote);
+	struct probe report = { .layers = 0 };
+	int rc;
+
+	if (slots == NULL)
+		_exit(WK_EXIT_SETUP);
 	rc = role == TN_ROLE_BUILDER ? wk_builder_prepare(&zy.setup, slots, WK_IMAGE_FD) :
 	    wk_worker_prepare(&zy.setup, slots);
 	if (rc != 0) {
@@ -240,11 +267,93 @@ child_main(enum tn_zy_role role, const int fds[FDS_MAX], pid_t zygote)
 	}
 	/* The log is not for those who run contracts.  (Sanitizers must have their say.) */
 #ifndef WITH_SANITIZERS
-	(void)dup2(STDOUT_FILENO, STDERR_FILENO);
+	if (dup2(STDOUT_FILENO, STDERR_FILENO) < 0)
+		_exit(WK_EXIT_SETUP);
 #endif
-	(void)child_fail;	/* TODO(policy): pol_worker_enter() */
+	rc = pol_worker_enter(&policy, &report.layers, report.err);
+	if (probe) {
+		/* The calls that a worker makes itself, so that a filter that is too tight shows now. */
+		if (rc == 0) {
+			report.err[0] = '\0';
+			if (wk_arena_drop() != 0)
+				(void)snprintf(report.err, sizeof(report.err), "the arena cannot be put back");
+		}
+		_exit(send(WK_CHANNEL_FD, &report, sizeof(report), MSG_NOSIGNAL) == sizeof(report) ? 0 :
+		    WK_EXIT_SETUP);
+	}
+	if (rc != 0)
+		child_fail(report.err);
 	_exit(role == TN_ROLE_BUILDER ? wk_builder_serve() : wk_worker_serve());
 }
+
+/* ---- the sandbox ---- */
+
+/* Both the zygote's and the workers' own. */
+#define LAYERS_TWICE	(TN_LAYER_SECCOMP | TN_LAYER_LANDLOCK)
+
+/*
+ * Shut us in, then fork a worker that runs nothing: what cannot be had must show
+ * now, not when the first request waits for it.  Returns the layers in force.
+ */
+static uint32_t
+sandbox(void)
+{
+	const struct pol_config policy = {
+		.present = zy.setup.layers_present,
+		.required = zy.setup.layers_required,
+		.uid = zy.setup.uid,
+		.gid = zy.setup.gid,
+		.params = {
+			.channel_fd = WK_CHANNEL_FD,
+			.image_fd = WK_IMAGE_FD,
+			.arena = (uintptr_t)WK_ARENA_BASE,
+			.arena_size = wk_arena_size(),
+			.send_max = WK_CHANNEL_SEND_MAX
+		}
+	};
+	struct probe report = { .layers = 0 };
+	uint32_t ours = 0, all;
+	char err[POL_ERR_MAX] = "", names[TN_LAYERS_TEXT];
+	int pair[2], fds[FDS_MAX], none = 0, status;
+	pid_t self, pid;
+	ssize_t n;
+
+	/* Neither can be made any more afterwards. */
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 ||
+	    (fds[1] = tn_fd_memfd("tana-slots", TN_SLOTS_BYTES)) < 0)
+		fail(TN_EXIT_FAILURE, "no descriptors: %s", strerror(errno));
+	fds[0] = pair[1];
+	if (pol_zygote_enter(&policy, &ours, err) != 0)
+		fail(TN_EXIT_SANDBOX, "zygote's sandbox: %s", err);
+
+	self = getpid();
+	pid = fork();
+	if (pid == 0)
+		child_main(TN_ROLE_WORKER, fds, self, true);
+	if (pid < 0)
+		fail(TN_EXIT_FAILURE, "cannot fork: %s", strerror(errno));
+	tn_fd_close(&fds[0]);
+	tn_fd_close(&fds[1]);
+	n = tn_fd_recv(pair[0], &report, sizeof(report), NULL, &none);
+	tn_fd_close(&pair[0]);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	report.err[sizeof(report.err) - 1] = '\0';
+	if (n == (ssize_t)sizeof(report) && report.err[0] != '\0')
+		fail(TN_EXIT_SANDBOX, "workers' sandbox: %s", report.err);
+	if (n != (ssize_t)sizeof(report) || status != 0)
+		fail(TN_EXIT_SANDBOX, "workers' sandbox: the first worker ended with %s %d",
+		    WIFSIGNALED(status) ? "signal" : "status",
+		    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+
+	all = (ours | report.layers) & ~(LAYERS_TWICE & ~(ours & report.layers));
+	if ((all & zy.setup.layers_required) != zy.setup.layers_required)
+		fail(TN_EXIT_SANDBOX, "sandbox layers are required and missing: %s",
+		    tn_layers_text(zy.setup.layers_required & ~all, names, sizeof(names)));
+	return all;
+}
+
+/* ---- commands ---- */
 
 static struct child *
 child_by_number(uint64_t worker)
@@ -274,7 +383,7 @@ spawn(const struct tn_zy_cmd *cmd, const int fds[FDS_MAX], int nfds)
 	if (e.status == 0) {
 		pid = fork();
 		if (pid == 0)
-			child_main(cmd->role, fds, self);
+			child_main(cmd->role, fds, self, false);
 		if (pid < 0) {
 			e.status = errno;
 		} else {
@@ -323,8 +432,6 @@ kill_all(void)
 		;
 }
 
-/* ---- commands ---- */
-
 static int
 take_command(void)
 {
@@ -338,9 +445,9 @@ take_command(void)
 		return 0;
 	if (n < 0)
 		return (int)n;
-	if (n != (ssize_t)sizeof(cmd) || cmd.magic != TN_ZY_MAGIC) {
-		rc = TN_EPROTO;
-	} else switch (cmd.op) {
+	if (n != (ssize_t)sizeof(cmd) || cmd.magic != TN_ZY_MAGIC)
+		cmd.op = 0;
+	switch (cmd.op) {
 	case TN_ZY_SPAWN:
 		rc = spawn(&cmd, fds, nfds);
 		break;
@@ -403,12 +510,9 @@ wk_zygote_main(void)
 	warm();
 	ready.warm_us = tn_clock_us() - start;
 	ready.image_bytes = wk_arena_used();
-	zy.layers = zy.setup.layers_present;	/* TODO(policy): pol_zygote_enter() */
-	if ((zy.layers & zy.setup.layers_required) != zy.setup.layers_required)
-		fail(TN_EXIT_SANDBOX, "sandbox layers are missing");
-	ready.layers = zy.layers;
 	/* Nothing that waits in a buffer may be written once by each child. */
 	(void)fflush(NULL);
+	ready.layers = sandbox();
 	if (send_event(&ready, -1) != 0)
 		return TN_EXIT_OK;
 	return serve();
