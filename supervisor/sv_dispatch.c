@@ -25,6 +25,8 @@
 #define ATTEMPTS_MAX	3u	/* workers that a request may be handed to */
 #define BUILDERS_MAX	2u	/* images built at a time */
 #define CONSOLE_BURST	100u	/* records a second and contract */
+#define SEED_BYTES	32u
+#define SEEDS		64u	/* drawn from the kernel at a time */
 #define MESSAGE_LOG_MAX	2048u	/* bytes of a fault's message in the log */
 
 /* An image in the making; it holds its version. */
@@ -35,7 +37,7 @@ struct build {
 	uint64_t	 id;
 	uint64_t	 generation;
 	int		 memfd;
-	char		 seed[32];
+	char		 seed[SEED_BYTES];
 	char		 contract[SV_CONTRACT_MAX + 1];	/* the contract may be gone before the build ends */
 };
 
@@ -58,6 +60,8 @@ struct sv_dispatch {
 	struct builds	 building;		/* with the pool */
 	unsigned	 nbuilding;
 	struct tn_log_limit log_limit;		/* of contracts that are gone */
+	unsigned	 nseeds;		/* not used yet */
+	char		 seeds[SEEDS][SEED_BYTES];
 };
 
 static void pump(struct sv_dispatch *d);
@@ -261,19 +265,32 @@ sv_dispatch_cancel(struct sv_dispatch *d, struct sv_request **rqp)
 
 /* -- to a worker ---------------------------------------------------------- */
 
+/* Fresh random bytes; a system call for each request would be felt. */
+static void
+draw_seed(struct sv_dispatch *d, char seed[SEED_BYTES])
+{
+	if (d->nseeds == 0) {
+		arc4random_buf(d->seeds, sizeof(d->seeds));
+		d->nseeds = SEEDS;
+	}
+	d->nseeds--;
+	memcpy(seed, d->seeds[d->nseeds], SEED_BYTES);
+	explicit_bzero(d->seeds[d->nseeds], SEED_BYTES);
+}
+
 /* 0; or a negative code when this worker is of no use, or the request cannot be sent at all. */
 static int
 hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 {
 	struct sv_version *v = rq->version;
 	struct sv_image *im = d->opt->isolation == TN_ISO_FRESH ? NULL : v->image;
-	char seed[32];
+	char seed[SEED_BYTES];
 	struct tn_frame f = { .type = TN_FRAME_INVOKE };
 	bool follows = im != NULL && w->image != im->number;
 	struct stat st;
 	int err;
 
-	arc4random_buf(seed, sizeof(seed));
+	draw_seed(d, seed);
 	f.invoke = (struct tn_frame_invoke){
 		.isolation = (uint64_t)d->opt->isolation,
 		.image = im != NULL ? im->number : 0,
@@ -649,7 +666,7 @@ begin_builds(struct sv_dispatch *d)
 			fail_build(b, "no memory for an image", errno);
 			continue;
 		}
-		arc4random_buf(b->seed, sizeof(b->seed));
+		draw_seed(d, b->seed);
 		f.build = (struct tn_frame_build){
 			.id = b->id,
 			.contract = tn_str(b->contract),
