@@ -48,3 +48,5 @@ WK_RUNTIME_FILES = $(shell $(srcdir)/%D%/mkruntime.sh -d $(srcdir)/%D%/runtime $
 # (The assembler reads them; the compiler's dependencies do not know.)
 %D%/wk_runtime_data.$(OBJEXT): $(WK_RUNTIME_FILES)
 CLEANFILES += %D%/wk_runtime_data.c %D%/wk_runtime_data.c.tmp
+
+include %D%/toolchain/local.mk

@@ -50,14 +50,14 @@ function printable(text) {
 function where(d) {
 	if (!d.file)
 		return "";
-	return d.line ? `${d.file}:${d.line}:${d.column}: ` : `${d.file}: `;
+	return [d.file, d.line, d.line && d.column].filter(Boolean).join(":") + ": ";
 }
 
 /* The line, and marks under the place; long lines are cut around it. */
 function excerpt(d) {
 	if (d.lineText === undefined || !d.line)
 		return "";
-	let text = d.lineText, at = d.column - 1;
+	let text = d.lineText, at = (d.column || 1) - 1;
 
 	if (text.length > LINE_MAX) {
 		const from = Math.max(0, Math.min(at - 40, text.length - LINE_MAX));
@@ -65,6 +65,8 @@ function excerpt(d) {
 		at -= from;
 	}
 	const number = String(d.line).padStart(5);
+	if (!d.column)
+		return `${number} | ${printable(text)}\n`;
 	const indent = text.slice(0, at).replace(/[^\t]/g, " ");
 	const marks = "^" + "~".repeat(Math.max(0, Math.min((d.length || 1) - 1, text.length - at - 1)));
 

@@ -1,0 +1,165 @@
+/*
+ * tana deploy: compile, check, run init, then move the server's directory to the
+ * new version.  Whatever fails on the way leaves the old version serving.
+ */
+"use strict";
+
+const { spawnSync } = require("child_process");
+const path = require("path");
+
+const { Failure, format, printable } = require("./messages");
+const { find, lowerEntry, metadata, shown } = require("./source");
+const { originalLine } = require("./sourcemap");
+const { Store } = require("./store");
+const worker = require("./worker");
+
+const CONTRACTS = "/var/lib/tana-edge/contracts";
+const ID = /^(?!-)[a-z0-9-]{1,63}(?<!-)$/;
+
+/* The directory's name; for a file its own, unless that says only what is in it. */
+function defaultId(source) {
+	if (!source.single)
+		return path.basename(source.dir);
+	const stem = source.entries[0].file.replace(/\.[^.]*$/, "");
+
+	return ["contract", "get", "post", "index"].includes(stem) ? path.basename(source.dir) : stem;
+}
+
+/* The part of contract.json that handlers see, as the server passes it on. */
+function visible(meta) {
+	if (meta === null)
+		return null;
+	const { author: owner, name, version } = meta.value;
+
+	return { owner, name, version };
+}
+
+/* What tana-worker found, in the author's terms. */
+function trouble(source, built, found) {
+	const d = { text: found.error };
+	const entry = built.find(({ name }) => name === found.file);
+
+	if (entry === undefined)
+		return d;
+	const origin = found.line ? originalLine(entry.map, found.line) : null;
+
+	if (origin === null) {
+		d.file = shown(source.dir, entry.file);
+		return d;
+	}
+	/* The map's names are relative to the contract's directory, as those of sources are. */
+	const bytes = entry.sources.get(origin.source);
+
+	d.file = shown(source.dir, origin.source);
+	d.line = origin.line;
+	if (bytes !== undefined)
+		d.lineText = bytes.toString("utf8").split(/\r?\n/)[origin.line - 1];
+	return d;
+}
+
+/* A contract's console, while it is checked. */
+function say(what) {
+	return (text) => {
+		for (const line of text.split("\n"))
+			if (line !== "")
+				process.stderr.write(`${what}: ${printable(line)}\n`);
+	};
+}
+
+async function build(source) {
+	const built = [];
+	const failures = [];
+
+	for (const { stem, file } of source.entries)
+		try {
+			const out = await lowerEntry(source.dir, file, { map: true });
+
+			process.stderr.write(format(out.warnings, "warning"));
+			built.push({ ...out, stem, file, name: `${stem}.js` });
+		} catch (e) {
+			if (!(e instanceof Failure))
+				throw e;
+			failures.push(...e.diagnostics);
+		}
+	if (failures.length > 0)
+		throw new Failure(failures);
+	return built;
+}
+
+function checkExports(source, built, version) {
+	const found = worker.check(version, say("check"));
+
+	if (!found.ok)
+		throw new Failure(trouble(source, built, found));
+	for (const { stem, file } of built)
+		if (stem !== "contract" && !found.exports.includes(stem))
+			throw new Failure({
+				file: shown(source.dir, file),
+				text: `exports neither ${stem[0].toUpperCase()}${stem.slice(1)} nor ${stem}`,
+			});
+	return found.exports;
+}
+
+function runInit(version) {
+	const answer = worker.call(version, "init", say("init"));
+
+	if (answer.fault)
+		throw new Failure(`init failed, nothing was changed: ${answer.message}`);
+}
+
+function reload(socket, id) {
+	const ctl = process.env.TANA_CTL || "tana-ctl";
+	const r = spawnSync(ctl, ["-s", socket, "reload", id], { stdio: ["ignore", "inherit", "pipe"], encoding: "utf8" });
+
+	if (r.error || r.status !== 0)
+		throw new Failure(`deployed, but the server was not told: ${r.error ? r.error.message : r.stderr.trim()}`);
+}
+
+async function run(options) {
+	const source = find(options.path);
+	const id = options.id === undefined ? defaultId(source) : options.id;
+
+	if (!ID.test(id))
+		throw new Failure(`"${id}" is no identifier of a contract: 1 to 63 of a-z 0-9 -, no hyphen at either end` +
+		    (options.id === undefined ? " (--id gives another)" : ""));
+	const meta = source.single ? null : metadata(source.dir);
+	const built = await build(source);
+	const store = new Store(path.resolve(options.contracts || CONTRACTS), id);
+
+	if (store.occupied() && !options.force)
+		throw new Failure({ file: store.link, text: "exists and was not deployed; --force moves it away" });
+	try {
+		store.stage();
+		const version = { id, meta: visible(meta), compiled: [] };
+
+		for (const { name, code } of built)
+			version.compiled.push({ name, path: store.write(name, code) });
+		if (meta !== null)
+			store.write("contract.json", meta.text);
+		const sources = new Map(built.flatMap((b) => [...b.sources]));
+
+		for (const [name, bytes] of sources)
+			store.write(path.join("src", name), bytes);
+		const exports = checkExports(source, built, version);
+
+		await store.lock();
+		const name = store.name();
+
+		if (name.known && name.name === store.current()) {
+			process.stdout.write(`${id}: unchanged, version ${name.name} (${exports.join(", ")})\n`);
+		} else {
+			if (exports.includes("init"))
+				runInit(version);
+			store.publish(name, options.force);
+			store.prune();
+			process.stdout.write(`${id}: version ${name.name} (${exports.join(", ")})\n`);
+		}
+	} finally {
+		store.abandon();
+		store.unlock();
+	}
+	if (options.reload)
+		reload(options.reload, id);
+}
+
+module.exports = { run };
