@@ -1,5 +1,5 @@
 # worker/toolchain/: tana, the tool of contract authors (Node).
-TANA_SCRIPTS = \
+TANA_FILES = \
 	%D%/boundary.js \
 	%D%/compile.js \
 	%D%/deploy.js \
@@ -15,7 +15,7 @@ TANA_SCRIPTS = \
 	%D%/store.js \
 	%D%/worker.js
 toolchaindir = $(pkgdatadir)/toolchain
-dist_toolchain_DATA = $(TANA_SCRIPTS)
+dist_toolchain_DATA = $(TANA_FILES)
 dist_man_MANS = %D%/tana.1
 
 # Two launchers: ./tana runs in place, the other one is installed.
