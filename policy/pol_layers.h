@@ -1,0 +1,50 @@
+/*
+ * pol_layers.h - one function a layer, for pol_zygote.c and pol_worker.c.
+ *
+ * Each returns 0, or a negative code with the reason in err; none decides whether
+ * a failure matters.
+ */
+#ifndef POL_LAYERS_H
+#define POL_LAYERS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pol_sandbox.h"
+
+/* pol_root.c: an empty, read-only tmpfs instead of all mounts.  Needs a mount namespace. */
+int pol_root_empty(char err[POL_ERR_MAX]);
+
+/*
+ * pol_ident.c.  _bound, while privileged: empty bounding set, locked securebits;
+ * then _user; then _drop, which leaves no capability and looks.
+ */
+int pol_caps_bound(char err[POL_ERR_MAX]);
+int pol_user(uint32_t uid, uint32_t gid, char err[POL_ERR_MAX]);
+int pol_caps_drop(char err[POL_ERR_MAX]);
+
+/* pol_kernel.c */
+int pol_no_new_privs(char err[POL_ERR_MAX]);
+int pol_not_dumpable(char err[POL_ERR_MAX]);
+int pol_mdwe(char err[POL_ERR_MAX]);
+int pol_die_with(pid_t parent, char err[POL_ERR_MAX]);
+
+/* pol_landlock.c: deny all that the kernel's version knows.  Needs no_new_privs. */
+int pol_landlock(char err[POL_ERR_MAX]);
+int pol_landlock_version(void);		/* 0: none */
+
+/* pol_limits.c */
+struct pol_memory {
+	uint64_t	total;		/* bytes mapped */
+	uint64_t	data;		/* of these, private and writable */
+};
+int pol_memory_now(struct pol_memory *m, char err[POL_ERR_MAX]);	/* reads /proc */
+int pol_limits_zygote(char err[POL_ERR_MAX]);
+/* `more`: bytes that may be mapped beyond `base`. */
+int pol_limits_worker(const struct pol_memory *base, uint64_t more, int nofile,
+    uint32_t cpu_seconds, char err[POL_ERR_MAX]);
+
+/* pol_fds.c: close all but `keep`, ascending; then `free_fd` must be the lowest free one. */
+int pol_fds(const int *keep, size_t nkeep, int free_fd, char err[POL_ERR_MAX]);
+
+#endif

@@ -1,0 +1,81 @@
+/*
+ * pol_sandbox.h - shut a zygote, and then each of its children, in.
+ *
+ * Contract code is taken to own the worker it runs in.  Every layer matters and
+ * none suffices; what a layer is stands in common/layers.def, the allow-lists in
+ * pol_rules.c.
+ *
+ * Failure is closed: a required layer that cannot be had is an error, and so is,
+ * required or not, a change of user or a cleaning of descriptors that failed.
+ * After an error the process must end: it may be half way in.
+ *
+ * No threads.  The state (the compiled filters, the memory of the zygote) is one
+ * a process, and children inherit it over fork().
+ */
+#ifndef POL_SANDBOX_H
+#define POL_SANDBOX_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "tn_layers.h"
+
+#define POL_ERR_MAX	200
+#define POL_STAY	UINT32_MAX	/* as uid or gid: no change */
+
+/* What the workers' filter compares with. */
+struct pol_params {
+	int		channel_fd;	/* recvmsg and sendto work on it only */
+	int		image_fd;	/* what an image's memfd is received as */
+	uint64_t	arena;		/* address, and length of every mapping there */
+	uint64_t	arena_size;
+	uint64_t	send_max;	/* bytes in one sendto */
+};
+
+struct pol_config {
+	uint32_t	present;	/* TN_LAYER_: namespaces that the process was born into */
+	uint32_t	required;	/* TN_LAYER_: else fail; 0: no sandbox, only the uid */
+	uint32_t	uid, gid;	/* both, or both POL_STAY */
+	struct pol_params params;
+};
+
+enum pol_role { POL_WORKER, POL_BUILDER };
+
+struct pol_worker_config {
+	uint32_t	 required;	/* TN_LAYER_: as pol_config's */
+	enum pol_role	 role;
+	pid_t		 parent;	/* the zygote's getpid() before the fork */
+	const int	*keep;		/* descriptors that stay open, ascending, the channel's too */
+	size_t		 nkeep;
+	uint64_t	 memory;	/* bytes mapped since pol_zygote_enter(), arena not counted: upper bound */
+	uint32_t	 cpu_seconds;	/* of the process's whole life; 0: no limit */
+};
+
+/*
+ * What this build and this kernel can do.  The namespaces and the uid, which are
+ * up to the master, are always in it; SECCOMP and MDWE are not in a build with
+ * sanitizers, which could not live with them.
+ */
+uint32_t pol_layers_supported(void);
+
+/*
+ * In the zygote, warmed up: empty root (MOUNTNS is present), user, capabilities,
+ * no_new_privs, not dumpable, MDWE, Landlock, a filter of its own.  Afterwards
+ * it can: fork(), pidfd_open, kill, waitpid, ppoll, sendmsg with MSG_NOSIGNAL,
+ * recvmsg with MSG_CMSG_CLOEXEC, log to descriptor 2, and what its children
+ * prepare themselves with (pol_rules.c).  Nothing can be opened, nothing executed.
+ *
+ * 0 and *layers, what is in force; or a negative code and in err what failed.
+ */
+int pol_zygote_enter(const struct pol_config *c, uint32_t *layers, char err[POL_ERR_MAX]);
+
+/*
+ * In each child, when all its memory is there: death with its parent, descriptors,
+ * limits, Landlock, and last the role's own filter, after which the only calls are
+ * those of the role's table in pol_rules.c.  An image's memfd gets the lowest number
+ * that is free: that must be params.image_fd.  Results as pol_zygote_enter's.
+ */
+int pol_worker_enter(const struct pol_worker_config *c, uint32_t *layers, char err[POL_ERR_MAX]);
+
+#endif
