@@ -19,7 +19,9 @@ noinst_LIBRARIES += %D%/libtn.a
 	%D%/tn_layers.h \
 	%D%/tn_log.c \
 	%D%/tn_log.h \
+	%D%/tn_options.c \
 	%D%/tn_options.h \
+	%D%/tn_rpc.c \
 	%D%/tn_rpc.h \
 	%D%/tn_slots.h \
 	%D%/tn_str.c \

@@ -2,7 +2,10 @@
  * tn_options.h - the options of options.def: struct, defaults, parsing, dump.
  *
  * Configuration files are read by libConfuse: `name = value`, lists as
- * `{a, b}`, `#` comments, "quoted" texts.
+ * `{a, b}`, `name += value` to append to a list, # and // and C comments.  A
+ * text with other than letters, digits and -_.:/@[] is "quoted" (\\, \", \n,
+ * \xHH and the like) or 'quoted' (as it is).  ${NAME} stays as it is: nothing is
+ * taken from the environment.  An option given twice has the last value.
  */
 #ifndef TN_OPTIONS_H
 #define TN_OPTIONS_H
@@ -28,7 +31,10 @@ struct tn_options {
 #include "options.def"
 };
 
-/* All defaults; free with tn_options_free. */
+/*
+ * All defaults; free with tn_options_free.  NULL: no memory.  Do not copy the
+ * struct: there is more behind it.
+ */
 struct tn_options *tn_options_new(void);
 void tn_options_free(struct tn_options **o);
 
@@ -39,8 +45,11 @@ void tn_options_free(struct tn_options **o);
 int tn_options_read(struct tn_options *o, const char *path, struct tn_buf *err);
 /* The same from text in memory; `name` stands for the path in errors. */
 int tn_options_parse(struct tn_options *o, const char *name, struct tn_str text, struct tn_buf *err);
-/* One "name=value" (from -o). A list option replaces its default the first
- * time and appends afterwards; *o remembers. */
+/*
+ * One "name=value" (from -o); no quotes, the value is all that follows the sign.
+ * A list option replaces what it had (default or file) the first time and
+ * appends one item afterwards, *o remembers; an empty value empties the list.
+ */
 int tn_options_set(struct tn_options *o, const char *assignment, struct tn_buf *err);
 /* What no single option can show: workers_min <= workers_max and the like. */
 int tn_options_check(const struct tn_options *o, struct tn_buf *err);

@@ -26,7 +26,10 @@ struct tn_rpc_reader;
 struct tn_rpc_reader *tn_rpc_reader_new(void);
 void tn_rpc_reader_free(struct tn_rpc_reader **r);
 int tn_rpc_reader_feed(struct tn_rpc_reader *r, const void *p, size_t n);	/* TN_ELIMIT */
-/* Next request; borrows the reader until the next call. TN_EAGAIN, TN_EPROTO. */
+/*
+ * Next request; borrows the reader until it is fed or called again.  TN_EAGAIN;
+ * TN_EPROTO, TN_ELIMIT: hopeless, drop the peer.
+ */
 int tn_rpc_reader_call(struct tn_rpc_reader *r, struct tn_rpc_call *c);
 
 /* A packer that appends to a tn_buf. */
@@ -41,6 +44,8 @@ void tn_rpc_pack_error(msgpack_packer *pk, uint64_t id, const char *message);
  * Blocking client for tana-ctl: connect to a Unix socket, call, read the
  * answer. `result` borrows the client until the next call.  On an error from
  * the server TN_ESCRIPT... err has its message. timeout_ms 0: none.
+ * Connecting: TN_ENOENT (no socket), TN_ECLOSED (nobody listens), TN_EDENIED.
+ * Every failure leaves one line in err.
  */
 struct tn_rpc_client;
 int tn_rpc_connect(struct tn_rpc_client **c, const char *path, struct tn_buf *err);
