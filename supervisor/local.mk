@@ -13,4 +13,19 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_request.c \
 	%D%/sv_request.h \
 	%D%/sv_stats.c \
-	%D%/sv_stats.h
+	%D%/sv_stats.h \
+	%D%/sv_child.c %D%/sv_child.h \
+	%D%/sv_compiler.c %D%/sv_compiler.h \
+	%D%/sv_config.c %D%/sv_config.h \
+	%D%/sv_daemon.c %D%/sv_daemon.h \
+	%D%/sv_gossip.c %D%/sv_gossip.h \
+	%D%/sv_listen.c %D%/sv_listen.h \
+	%D%/sv_master.c %D%/sv_master.h \
+	%D%/sv_pidfile.c %D%/sv_pidfile.h \
+	%D%/sv_program.c %D%/sv_program.h \
+	%D%/sv_user.c %D%/sv_user.h \
+	%D%/sv_zygote.c %D%/sv_zygote.h
+
+sbin_PROGRAMS = tana-edge
+tana_edge_SOURCES = %D%/sv_main.c
+tana_edge_LDADD = $(SV_LIBS)

@@ -1,0 +1,196 @@
+/*
+ * sv_config.c - where the options come from.
+ */
+#include "config.h"
+
+#include "sv_config.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "sv_listen.h"
+#include "tn_err.h"
+
+#define LISTEN_MAX	64		/* the front's bound too */
+
+void
+sv_config_init(struct sv_config *c)
+{
+	memset(c, 0, sizeof(*c));
+}
+
+void
+sv_config_fini(struct sv_config *c)
+{
+	size_t i;
+
+	for (i = 0; i < c->nset; i++)
+		free(c->set[i]);
+	free(c->set);
+	free(c->path);
+	sv_config_init(c);
+}
+
+/* Make *path (malloc'ed) absolute. */
+static int
+absolute(char **path)
+{
+	char cwd[PATH_MAX], *full;
+
+	if (**path == '/' || **path == '\0')
+		return 0;
+	if (getcwd(cwd, sizeof(cwd)) == NULL)
+		return TN_ESYS;
+	if (asprintf(&full, "%s/%s", cwd, *path) < 0)
+		return TN_ENOMEM;
+	free(*path);
+	*path = full;
+	return 0;
+}
+
+static int
+absolute_after(char **text, const char *prefix)
+{
+	size_t n = strlen(prefix);
+	char *path, *full;
+	int rc;
+
+	if (strncmp(*text, prefix, n) != 0)
+		return 0;
+	if ((path = strdup(*text + n)) == NULL)
+		return TN_ENOMEM;
+	if ((rc = absolute(&path)) == 0) {
+		if (asprintf(&full, "%s%s", prefix, path) < 0)
+			rc = TN_ENOMEM;
+		else {
+			free(*text);
+			*text = full;
+		}
+	}
+	free(path);
+	return rc;
+}
+
+int
+sv_config_file(struct sv_config *c, const char *path, struct tn_buf *err)
+{
+	free(c->path);
+	if ((c->path = strdup(path)) == NULL || absolute(&c->path) != 0) {
+		tn_buf_puts(err, "out of memory");
+		return TN_ENOMEM;
+	}
+	if (access(c->path, R_OK) != 0) {
+		tn_buf_printf(err, "%s: %s", path, strerror(errno));
+		return TN_ENOENT;
+	}
+	return 0;
+}
+
+int
+sv_config_default_file(struct sv_config *c)
+{
+	static const char path[] = TANA_SYSCONFDIR "/tana-edge.conf";
+
+	if (access(path, F_OK) != 0)
+		return 0;
+	free(c->path);
+	return (c->path = strdup(path)) == NULL ? TN_ENOMEM : 0;
+}
+
+int
+sv_config_add(struct sv_config *c, const char *assignment)
+{
+	char **grown = realloc(c->set, (c->nset + 1) * sizeof(*grown));
+
+	if (grown == NULL)
+		return TN_ENOMEM;
+	c->set = grown;
+	if ((c->set[c->nset] = strdup(assignment)) == NULL)
+		return TN_ENOMEM;
+	c->nset++;
+	return 0;
+}
+
+static int
+absolute_all(struct tn_options *o)
+{
+	char **paths[] = { &o->contracts, &o->run_dir, &o->state_dir, &o->worker_program, &o->compiler };
+	size_t i;
+	int rc;
+
+	for (i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+		if ((rc = absolute(paths[i])) != 0)
+			return rc;
+	if (strcmp(o->log, "stderr") != 0 && strcmp(o->log, "syslog") != 0 &&
+	    (rc = absolute(&o->log)) != 0)
+		return rc;
+	for (i = 0; i < o->listen.n; i++)
+		if (strcmp(o->listen.v[i], "unix:") != 0 &&
+		    (rc = absolute_after(&o->listen.v[i], "unix:")) != 0)
+			return rc;
+	return 0;
+}
+
+static int
+check_listen(const struct tn_options *o, struct tn_buf *err)
+{
+	struct sv_address a;
+	size_t i;
+
+	if (o->listen.n == 0 || o->listen.n > LISTEN_MAX) {
+		tn_buf_printf(err, "listen: 1 to %d addresses are needed, not %zu", LISTEN_MAX, o->listen.n);
+		return TN_EINVAL;
+	}
+	for (i = 0; i < o->listen.n; i++) {
+		struct tn_buf why = { 0 };
+
+		if (sv_address_parse(&a, o->listen.v[i], &why) != 0) {
+			tn_buf_printf(err, "listen: %.*s", (int)why.len, why.p != NULL ? why.p : "");
+			tn_buf_fini(&why);
+			return TN_EINVAL;
+		}
+		tn_buf_fini(&why);
+	}
+	return 0;
+}
+
+int
+sv_config_load(const struct sv_config *c, struct tn_options **out, struct tn_buf *err)
+{
+	struct tn_options *o;
+	size_t i;
+	int rc = 0;
+
+	*out = NULL;
+	if ((o = tn_options_new()) == NULL) {
+		tn_buf_puts(err, "out of memory");
+		return TN_ENOMEM;
+	}
+	if (c->path != NULL)
+		rc = tn_options_read(o, c->path, err);
+	for (i = 0; rc == 0 && i < c->nset; i++)
+		rc = tn_options_set(o, c->set[i], err);
+	if (rc == 0)
+		rc = tn_options_check(o, err);
+	if (rc == 0)
+		rc = check_listen(o, err);
+	if (rc == 0 && (rc = absolute_all(o)) != 0)
+		tn_buf_printf(err, "cannot make paths absolute: %s", tn_strerror(rc));
+	if (rc == 0 && c->daemon && strcmp(o->log, "stderr") == 0) {
+		char *syslog = strdup("syslog");
+
+		if (syslog == NULL)
+			rc = TN_ENOMEM;
+		else {
+			free(o->log);
+			o->log = syslog;
+		}
+	}
+	if (rc != 0)
+		tn_options_free(&o);
+	*out = o;
+	return rc;
+}

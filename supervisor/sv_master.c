@@ -1,0 +1,1046 @@
+/*
+ * sv_master.c - the master.
+ *
+ * One thread, one loop around ppoll(): signals are blocked but for it, their
+ * handlers set flags, and the flags are looked at in a stated order.
+ */
+#include "config.h"
+
+#include "sv_master.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sv_child.h"
+#include "sv_compiler.h"
+#include "sv_gossip.h"
+#include "sv_listen.h"
+#include "sv_pidfile.h"
+#include "sv_policy.h"
+#include "sv_program.h"
+#include "sv_proto.h"
+#include "sv_user.h"
+#include "sv_zygote.h"
+#include "tn_clock.h"
+#include "tn_fd.h"
+#include "tn_layers.h"
+#include "tn_log.h"
+
+#define ZYGOTES_MAX	4	/* one that serves, one that comes, two that go */
+#define MESSAGES_TURN	16	/* of the front, in one turn of the loop */
+#define FRONT_STABLE_US	(10u * 1000000u)	/* it lived so long: the next crash is a first one */
+#define DRAIN_SLACK_MS	5000	/* the front keeps drain_timeout_ms itself; then it hangs */
+#define TERM_AGAIN_US	500000u	/* one kill(1) of a process and its group is one SIGTERM, not two */
+#define BIND_TRIES	60	/* a dead master's front may live on for a moment */
+#define BIND_PAUSE_US	50000u
+#define FDS_SPARE	1024u	/* the front's: images, control clients, its own */
+
+/* A request of the front may be made `burst` times at once, then every `every_us`. */
+struct bucket {
+	unsigned	burst;
+	uint64_t	every_us;
+	unsigned	spent;
+	uint64_t	since_us;
+};
+
+struct child {
+	pid_t		 pid;		/* 0: none */
+	int		 pidfd;
+	bool		 killed;	/* by us */
+	struct sv_gossip *gossip;
+	uint64_t	 generation;	/* zygote */
+};
+
+struct sv_master {
+	const struct sv_config *cfg;
+	struct tn_options *opt;
+	struct sv_daemon *daemon;
+	bool		 root;
+	struct sv_user	 user, worker_user;
+	struct sv_plan	 plan;
+	struct sv_pidfile *pidfile;
+	struct sv_listeners listeners;
+	struct sv_listener control;
+	int		 contracts_fd, state_fd, null_fd, log_fd, self_fd;
+	char		*worker_program;
+
+	struct child	 front;
+	int		 channel;	/* to the front */
+	bool		 front_ready;
+	uint64_t	 front_since_us, front_due_us;	/* due: start it again then; 0: no */
+	unsigned	 front_delay_ms;
+
+	struct child	 zygote[ZYGOTES_MAX];
+	struct child	 compiler;
+	bool		 compiler_wanted;	/* as soon as the old one is reaped */
+	struct bucket	 zygotes, compilers, reloads;
+
+	bool		 was_ready, draining, done;
+	uint64_t	 drain_due_us, term_us;	/* term: the first SIGTERM's time */
+	enum tn_exit	 code;
+};
+
+static volatile sig_atomic_t got_term, got_hup, got_usr1, got_chld;
+
+static void
+on_signal(int sig)
+{
+	switch (sig) {
+	case SIGTERM:
+	case SIGINT:
+		got_term = 1;
+		break;
+	case SIGHUP:
+		got_hup = 1;
+		break;
+	case SIGUSR1:
+		got_usr1 = 1;
+		break;
+	case SIGCHLD:
+		got_chld = 1;
+		break;
+	}
+}
+
+static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD };
+#define NSIGNALS (sizeof(signals) / sizeof(signals[0]))
+
+/* ---- saying what is wrong ---- */
+
+/* It does not serve (yet): whoever started us hears it too, wherever the log goes. */
+static void __attribute__((format(printf, 2, 3)))
+complain(const struct sv_master *m, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	tn_log(TN_LOG_ERROR, "%s", text);
+	if (!m->was_ready && strcmp(m->opt->log, "stderr") != 0)
+		(void)fprintf(stderr, "tana-edge: %s\n", text);
+}
+
+static int
+bufint(const struct tn_buf *b)
+{
+	return b->p != NULL ? (int)b->len : 0;
+}
+
+static const char *
+bufstr(const struct tn_buf *b)
+{
+	return b->p != NULL ? b->p : "";
+}
+
+static bool
+allow(struct bucket *b)
+{
+	uint64_t now = tn_clock_us(), n;
+
+	if (b->spent == 0)
+		b->since_us = now;
+	n = (now - b->since_us) / b->every_us;
+	if (n >= b->spent) {
+		b->spent = 0;
+		b->since_us = now;
+	} else {
+		b->spent -= (unsigned)n;
+		b->since_us += n * b->every_us;
+	}
+	if (b->spent >= b->burst)
+		return false;
+	b->spent++;
+	return true;
+}
+
+/* ---- log ---- */
+
+static int
+open_log_file(const struct tn_options *o)
+{
+	return open(o->log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+}
+
+static bool
+logs_to_file(const struct tn_options *o)
+{
+	return strcmp(o->log, "stderr") != 0 && strcmp(o->log, "syslog") != 0;
+}
+
+static void
+apply_log(const struct sv_master *m)
+{
+	int fd = strcmp(m->opt->log, "syslog") == 0 ? -1 : m->log_fd >= 0 ? m->log_fd : STDERR_FILENO;
+
+	tn_log_open("master", fd, (enum tn_log_level)m->opt->log_level,
+	    (enum tn_log_format)m->opt->log_format);
+}
+
+static int
+start_log(struct sv_master *m)
+{
+	int fd;
+
+	if (logs_to_file(m->opt)) {
+		if ((fd = open_log_file(m->opt)) < 0) {
+			(void)fprintf(stderr, "tana-edge: log: cannot open %s: %s\n", m->opt->log,
+			    strerror(errno));
+			return TN_ESYS;
+		}
+		m->log_fd = fd;
+	}
+	apply_log(m);
+	return 0;
+}
+
+/* ---- messages to the front ---- */
+
+static void kill_child(struct child *c);
+
+static void
+tell_front(struct sv_master *m, enum sv_msg_type type, uint64_t arg, int status, const int *fds, int nfds)
+{
+	struct sv_msg msg = { .magic = SV_PROTO_MAGIC, .type = (uint32_t)type, .arg = arg,
+	    .status = status };
+	ssize_t n;
+
+	if (m->channel < 0)
+		return;
+	n = tn_fd_send(m->channel, &msg, sizeof(msg), fds, nfds);
+	if (n == (ssize_t)sizeof(msg) || n == TN_ECLOSED)
+		return;			/* closed: its death is about to be reaped */
+	/* We never wait for it.  So many unread messages mean that it hangs. */
+	tn_log(TN_LOG_ERROR, "the front does not take our messages: %s; ending it",
+	    n == TN_EAGAIN ? "its queue is full" : strerror(errno));
+	kill_child(&m->front);
+}
+
+/* The options as a file in memory; -1 with errno. */
+static int
+config_fd(const struct tn_options *o)
+{
+	struct tn_buf text = { 0 };
+	int fd = -1;
+
+	tn_options_dump(o, &text);
+	if (text.failed)
+		errno = ENOMEM;
+	else if ((fd = tn_fd_memfd("configuration", text.len)) >= 0 &&
+	    pwrite(fd, text.p, text.len, 0) != (ssize_t)text.len)
+		tn_fd_close(&fd);
+	else if (fd < 0)
+		fd = -1;
+	tn_buf_fini(&text);
+	return fd;
+}
+
+/* ---- children ---- */
+
+static void
+kill_child(struct child *c)
+{
+	if (c->pid <= 0 || c->killed)
+		return;
+	c->killed = true;
+	(void)pidfd_send_signal(c->pidfd, SIGKILL, NULL, 0);
+}
+
+static void
+forget_child(struct child *c)
+{
+	sv_gossip_free(&c->gossip);
+	tn_fd_close(&c->pidfd);
+	*c = (struct child){ .pidfd = -1 };
+}
+
+/*
+ * Descriptors of the front: one a connection; per worker a channel, a slots page,
+ * a pidfd and, while it is made, more.
+ */
+static rlim_t
+front_descriptors(const struct tn_options *o)
+{
+	return (rlim_t)o->connections_max + 6u * (rlim_t)o->workers_max + FDS_SPARE;
+}
+
+static rlim_t
+system_descriptors(void)
+{
+	unsigned long n = 1048576;
+	FILE *f = fopen("/proc/sys/fs/nr_open", "re");
+
+	if (f != NULL) {
+		if (fscanf(f, "%lu", &n) != 1)
+			n = 1048576;
+		(void)fclose(f);
+	}
+	return (rlim_t)n;
+}
+
+static rlim_t
+allowed_descriptors(const struct sv_master *m)
+{
+	rlim_t want = front_descriptors(m->opt), have = want;
+	struct rlimit rl;
+
+	if (m->root && have > system_descriptors())
+		have = system_descriptors();
+	else if (!m->root && getrlimit(RLIMIT_NOFILE, &rl) == 0 && have > rl.rlim_max)
+		have = rl.rlim_max;
+	if (have < want)
+		tn_log(TN_LOG_WARN, "the front may have %llu descriptors; connections_max and workers_max "
+		    "ask for %llu (raise the limit: ulimit -n, LimitNOFILE=)", (unsigned long long)have,
+		    (unsigned long long)want);
+	return have;
+}
+
+static int
+start_front(struct sv_master *m, struct tn_buf *err)
+{
+	struct sv_child_limit limits[] = { { RLIMIT_CORE, 0 }, { RLIMIT_NOFILE, allowed_descriptors(m) } };
+	char *argv[] = { (char[]){ "tana-edge" }, (char[]){ SV_FRONT_ARG }, NULL };
+	char **env = sv_child_env(NULL);
+	int pair[2] = { -1, -1 }, said = -1, fds[4], error, rc = TN_ESYS;
+	size_t i;
+
+	m->front_ready = false;
+	m->front_due_us = 0;
+	m->front_since_us = tn_clock_us();
+	fds[0] = -1;
+	if (env == NULL || (fds[0] = config_fd(m->opt)) < 0 ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0 ||
+	    tn_fd_nonblock(pair[0]) != 0) {
+		tn_buf_printf(err, "front: %s", strerror(errno));
+		goto out;
+	}
+	/* What it says beside its log: the C library's and the sanitizers' last words. */
+	if (strcmp(m->opt->log, "syslog") == 0 &&
+	    (m->front.gossip = sv_gossip_new("front", &said)) == NULL) {
+		tn_buf_printf(err, "front: %s", strerror(errno));
+		goto out;
+	}
+	rc = sv_child_start(&(struct sv_child){
+		.what = "front", .path = "tana-edge", .exec_fd = m->self_fd, .argv = argv, .envp = env,
+		.fds = { m->null_fd, m->null_fd, said >= 0 ? said : m->log_fd >= 0 ? m->log_fd : STDERR_FILENO,
+		    pair[1] }, .nfds = SV_FRONT_FD + 1,
+		.user = m->root ? &m->user : NULL, .groups = true, .no_caps = true, .no_new_privs = true,
+		.limits = limits, .nlimits = sizeof(limits) / sizeof(limits[0]),
+	    }, &m->front.pid, &m->front.pidfd, &error, err);
+	if (rc != 0) {
+		forget_child(&m->front);
+		goto out;
+	}
+	m->channel = pair[0];
+	pair[0] = -1;
+	fds[1] = m->contracts_fd;
+	fds[2] = m->control.fd;
+	fds[3] = m->state_fd;
+	tell_front(m, SV_MSG_START, 0, 0, fds, 4);
+	for (i = 0; i < m->listeners.n; i++)
+		tell_front(m, SV_MSG_LISTEN, i, 0, &m->listeners.v[i].fd, 1);
+	tell_front(m, SV_MSG_LISTEN_END, 0, 0, NULL, 0);
+	tn_log(TN_LOG_INFO, "front started, pid %d", (int)m->front.pid);
+out:
+	tn_fd_close(&said);
+	tn_fd_close(&fds[0]);
+	tn_fd_close(&pair[0]);
+	tn_fd_close(&pair[1]);
+	sv_child_env_free(&env);
+	return rc;
+}
+
+/* Not now: after a delay that doubles with each crash. */
+static void
+front_later(struct sv_master *m)
+{
+	m->front_delay_ms = sv_policy_backoff(m->front_delay_ms);
+	m->front_due_us = tn_clock_us() + (uint64_t)m->front_delay_ms * 1000u;
+	tn_log(TN_LOG_WARN, "the front is started again in %u ms", m->front_delay_ms);
+}
+
+static void
+restart_front(struct sv_master *m)
+{
+	struct tn_buf err = { 0 };
+
+	if (start_front(m, &err) != 0) {
+		tn_log(TN_LOG_ERROR, "%.*s", bufint(&err), bufstr(&err));
+		front_later(m);
+	}
+	tn_buf_fini(&err);
+}
+
+/* All that served the front ends with it: nobody holds the other ends any more. */
+static void
+kill_helpers(struct sv_master *m)
+{
+	size_t i;
+
+	for (i = 0; i < ZYGOTES_MAX; i++)
+		kill_child(&m->zygote[i]);
+	kill_child(&m->compiler);
+	m->compiler_wanted = false;
+}
+
+static void
+on_front_death(struct sv_master *m, int status)
+{
+	struct tn_buf how = { 0 };
+	bool stable = m->front_ready && tn_clock_us() - m->front_since_us >= FRONT_STABLE_US;
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+
+	sv_child_describe(status, &how);
+	forget_child(&m->front);
+	tn_fd_close(&m->channel);
+	kill_helpers(m);
+	m->front_ready = false;
+	if (m->draining) {
+		if (code != 0)
+			tn_log(TN_LOG_ERROR, "the front did not end in order: %.*s", bufint(&how), bufstr(&how));
+		m->code = code == 0 ? TN_EXIT_OK : TN_EXIT_FAILURE;
+		m->done = true;
+	} else if (!m->was_ready) {
+		complain(m, "the server cannot serve: the front ended while it started: %.*s%s", bufint(&how),
+		    bufstr(&how), logs_to_file(m->opt) || strcmp(m->opt->log, "syslog") == 0 ?
+		    "; the log says more" : "");
+		m->code = code == TN_EXIT_SANDBOX || code == TN_EXIT_CONFIG ? (enum tn_exit)code :
+		    TN_EXIT_FAILURE;
+		m->done = true;
+	} else {
+		tn_log(TN_LOG_ERROR, "the front ended: %.*s; requests in progress are lost", bufint(&how),
+		    bufstr(&how));
+		if (stable)
+			m->front_delay_ms = 0;
+		front_later(m);
+	}
+	tn_buf_fini(&how);
+}
+
+static struct child *
+free_zygote(struct sv_master *m)
+{
+	size_t i;
+
+	for (i = 0; i < ZYGOTES_MAX; i++)
+		if (m->zygote[i].pid <= 0)
+			return &m->zygote[i];
+	return NULL;
+}
+
+static struct child *
+find_zygote(struct sv_master *m, uint64_t generation)
+{
+	size_t i;
+
+	for (i = 0; i < ZYGOTES_MAX; i++)
+		if (m->zygote[i].pid > 0 && m->zygote[i].generation == generation)
+			return &m->zygote[i];
+	return NULL;
+}
+
+static void
+want_zygote(struct sv_master *m, uint64_t generation)
+{
+	struct child *z = free_zygote(m);
+	struct tn_buf err = { 0 };
+	char who[48];
+	int fds[2] = { -1, -1 }, said = -1, error = EAGAIN;
+
+	if (find_zygote(m, generation) != NULL) {
+		tn_log(TN_LOG_WARN, "the front asks for zygote %llu again",
+		    (unsigned long long)generation);
+		return;
+	}
+	if (z == NULL || !allow(&m->zygotes)) {
+		tn_log(TN_LOG_WARN, "the front asks for %s zygotes", z == NULL ? "too many" : "too often for");
+		tell_front(m, SV_MSG_ZYGOTE, generation, EAGAIN, NULL, 0);
+		return;
+	}
+	(void)snprintf(who, sizeof(who), "zygote %llu", (unsigned long long)generation);
+	if ((z->gossip = sv_gossip_new(who, &said)) == NULL) {
+		error = errno;
+		tn_buf_printf(&err, "%s: %s", who, strerror(error));
+	} else if (sv_zygote_start(m->opt, &m->plan, m->root ? &m->worker_user : NULL, m->worker_program,
+	    generation, m->null_fd, said, &fds[0], &z->pid, &z->pidfd, &error, &err) == 0) {
+		z->generation = generation;
+		z->killed = false;
+		fds[1] = z->pidfd;
+		tn_log(TN_LOG_INFO, "%s started, pid %d", who, (int)z->pid);
+		tell_front(m, SV_MSG_ZYGOTE, generation, 0, fds, 2);
+	}
+	if (z->pid <= 0) {
+		complain(m, "%.*s", bufint(&err), bufstr(&err));
+		forget_child(z);
+		tell_front(m, SV_MSG_ZYGOTE, generation, error, NULL, 0);
+	}
+	tn_fd_close(&said);
+	tn_fd_close(&fds[0]);
+	tn_buf_fini(&err);
+}
+
+static void
+on_zygote_death(struct sv_master *m, struct child *z, int status)
+{
+	struct tn_buf how = { 0 };
+	uint64_t generation = z->generation;
+
+	sv_child_describe(status, &how);
+	tn_log(z->killed || status == 0 ? TN_LOG_INFO : TN_LOG_WARN, "zygote %llu ended: %.*s",
+	    (unsigned long long)generation, bufint(&how), bufstr(&how));
+	tn_buf_fini(&how);
+	forget_child(z);
+	tell_front(m, SV_MSG_ZYGOTE_DEAD, generation, status, NULL, 0);
+}
+
+static void
+start_compiler(struct sv_master *m)
+{
+	struct child *c = &m->compiler;
+	struct tn_buf err = { 0 };
+	char *program;
+	int fd = -1, said = -1, error = ENOENT;
+
+	m->compiler_wanted = false;
+	if (!allow(&m->compilers)) {
+		tn_log(TN_LOG_WARN, "the front asks too often for the compiler");
+		tell_front(m, SV_MSG_COMPILER, 0, EAGAIN, NULL, 0);
+		return;
+	}
+	program = sv_program_find("compiler", m->opt->compiler, "tana", TANA_BINDIR, &err);
+	if (program != NULL && (c->gossip = sv_gossip_new("compiler", &said)) == NULL) {
+		error = errno;
+		tn_buf_printf(&err, "compiler: %s", strerror(error));
+	} else if (program != NULL && sv_compiler_start(program, m->opt->contracts, &m->plan,
+	    m->root ? &m->worker_user : NULL, m->null_fd, said, &fd, &c->pid, &c->pidfd, &error, &err) == 0) {
+		c->killed = false;
+		tn_log(TN_LOG_INFO, "compiler started, pid %d", (int)c->pid);
+		tell_front(m, SV_MSG_COMPILER, 0, 0, &fd, 1);
+	}
+	if (c->pid <= 0) {
+		tn_log(TN_LOG_ERROR, "the compiler cannot be started: %.*s", bufint(&err), bufstr(&err));
+		forget_child(c);
+		tell_front(m, SV_MSG_COMPILER, 0, error, NULL, 0);
+	}
+	tn_fd_close(&said);
+	tn_fd_close(&fd);
+	free(program);
+	tn_buf_fini(&err);
+}
+
+static void
+want_compiler(struct sv_master *m)
+{
+	/* The front asks when it has none: an old one is done with, though perhaps not reaped yet. */
+	if (m->compiler.pid > 0) {
+		kill_child(&m->compiler);
+		m->compiler_wanted = true;
+	} else
+		start_compiler(m);
+}
+
+/* The front is not told: the end of its socket says it, in order with the last answer. */
+static void
+on_compiler_death(struct sv_master *m, int status)
+{
+	struct tn_buf how = { 0 };
+
+	sv_child_describe(status, &how);
+	tn_log(m->compiler.killed || status == 0 ? TN_LOG_INFO : TN_LOG_WARN, "the compiler ended: %.*s",
+	    bufint(&how), bufstr(&how));
+	tn_buf_fini(&how);
+	forget_child(&m->compiler);
+	if (m->compiler_wanted && m->channel >= 0)
+		start_compiler(m);
+}
+
+static void
+reap(struct sv_master *m)
+{
+	int status;
+	size_t i;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == m->front.pid)
+			on_front_death(m, status);
+		else if (pid == m->compiler.pid)
+			on_compiler_death(m, status);
+		else
+			for (i = 0; i < ZYGOTES_MAX; i++)
+				if (pid == m->zygote[i].pid)
+					on_zygote_death(m, &m->zygote[i], status);
+	}
+}
+
+/* ---- what is asked of us ---- */
+
+static void
+drain(struct sv_master *m, const char *who)
+{
+	if (m->draining)
+		return;
+	m->draining = true;
+	tn_log(TN_LOG_INFO, "asked to end by %s; finishing what is in progress", who);
+	sv_daemon_notify("STOPPING=1");
+	/* While anybody holds them open, clients would connect and wait. */
+	sv_listen_close(&m->listeners);
+	if (m->front.pid <= 0) {
+		m->done = true;
+		return;
+	}
+	m->drain_due_us = tn_clock_us() +
+	    ((uint64_t)m->opt->drain_timeout_ms + DRAIN_SLACK_MS) * 1000u;
+	tell_front(m, SV_MSG_DRAIN, 0, 0, NULL, 0);
+}
+
+static void
+reload(struct sv_master *m)
+{
+	struct tn_options *next;
+	struct tn_buf text = { 0 };
+	int fd;
+
+	if (sv_config_load(m->cfg, &next, &text) != 0) {
+		tn_log(TN_LOG_ERROR, "the configuration stays as it was: %.*s", bufint(&text), bufstr(&text));
+		tell_front(m, SV_MSG_CONFIG, 0, EINVAL, NULL, 0);
+		tn_buf_fini(&text);
+		return;
+	}
+	(void)tn_options_reload(m->opt, next, &text);
+	tn_options_free(&next);
+	apply_log(m);
+	tn_log(TN_LOG_INFO, "configuration read again");
+	if (text.len > 0)
+		tn_log(TN_LOG_WARN, "changed, but in force only after a restart: %.*s", bufint(&text),
+		    bufstr(&text));
+	tn_buf_fini(&text);
+	if ((fd = config_fd(m->opt)) < 0) {
+		tn_log(TN_LOG_ERROR, "cannot hand the configuration on: %s", strerror(errno));
+		tell_front(m, SV_MSG_CONFIG, 0, errno != 0 ? errno : EIO, NULL, 0);
+		return;
+	}
+	tell_front(m, SV_MSG_CONFIG, 0, 0, &fd, 1);
+	tn_fd_close(&fd);
+}
+
+static void
+reopen_log(struct sv_master *m)
+{
+	int fd;
+
+	if (!logs_to_file(m->opt))
+		return;
+	if ((fd = open_log_file(m->opt)) < 0) {
+		tn_log(TN_LOG_ERROR, "log: cannot open %s again: %s; going on with the old file", m->opt->log,
+		    strerror(errno));
+		return;
+	}
+	tn_log_set_fd(fd);
+	tn_fd_close(&m->log_fd);
+	m->log_fd = fd;
+	if (m->daemon->detached)
+		(void)dup2(fd, STDERR_FILENO);
+	tell_front(m, SV_MSG_LOG, 0, 0, &fd, 1);
+	tn_log(TN_LOG_INFO, "log opened again");
+}
+
+static void
+on_ready(struct sv_master *m)
+{
+	m->front_ready = true;
+	if (m->was_ready) {
+		tn_log(TN_LOG_INFO, "serving again");
+		return;
+	}
+	m->was_ready = true;
+	sv_daemon_ready(m->daemon, m->log_fd);
+	tn_log(TN_LOG_INFO, "serving, pid %d", (int)getpid());
+}
+
+static void
+on_front_message(struct sv_master *m, const struct sv_msg *msg)
+{
+	struct child *z;
+
+	switch (msg->type) {
+	case SV_MSG_READY:
+		on_ready(m);
+		break;
+	case SV_MSG_WANT_ZYGOTE:
+		want_zygote(m, msg->arg);
+		break;
+	case SV_MSG_KILL_ZYGOTE:
+		if ((z = find_zygote(m, msg->arg)) != NULL)
+			kill_child(z);
+		break;
+	case SV_MSG_WANT_COMPILER:
+		want_compiler(m);
+		break;
+	case SV_MSG_KILL_COMPILER:
+		kill_child(&m->compiler);
+		break;
+	case SV_MSG_WANT_RELOAD:
+		if (allow(&m->reloads))
+			reload(m);
+		else
+			tell_front(m, SV_MSG_CONFIG, 0, EAGAIN, NULL, 0);
+		break;
+	case SV_MSG_WANT_DRAIN:
+		drain(m, "tana-ctl");
+		break;
+	default:
+		tn_log(TN_LOG_ERROR, "the front sends what it must not (message %u); ending it", msg->type);
+		kill_child(&m->front);
+	}
+}
+
+static void
+read_front(struct sv_master *m)
+{
+	struct sv_msg msg;
+	int i, none;
+	ssize_t n;
+
+	for (i = 0; i < MESSAGES_TURN && m->channel >= 0 && !m->front.killed; i++) {
+		none = 0;		/* it has no descriptors to give us */
+		n = tn_fd_recv(m->channel, &msg, sizeof(msg), NULL, &none);
+		if (n == TN_EAGAIN)
+			return;
+		if (n != (ssize_t)sizeof(msg) || msg.magic != SV_PROTO_MAGIC) {
+			if (n != TN_ECLOSED)
+				tn_log(TN_LOG_ERROR, "the front sends a malformed message; ending it");
+			/* Closed: it is about to end; if not, it is of no use. */
+			kill_child(&m->front);
+			tn_fd_close(&m->channel);
+			return;
+		}
+		on_front_message(m, &msg);
+	}
+}
+
+/* ---- the loop ---- */
+
+/* The end first, since it makes the rest needless; deaths last: what they start sees all. */
+static void
+handle_signals(struct sv_master *m)
+{
+	uint64_t now;
+
+	if (got_term) {
+		got_term = 0;
+		now = tn_clock_us();
+		if (m->term_us == 0) {
+			m->term_us = now;
+			drain(m, "a signal");
+		} else if (now - m->term_us > TERM_AGAIN_US) {
+			tn_log(TN_LOG_WARN, "asked once more to end: ending at once");
+			m->code = TN_EXIT_FAILURE;
+			m->done = true;
+		}
+	}
+	if (got_usr1) {
+		got_usr1 = 0;
+		reopen_log(m);
+	}
+	if (got_hup) {
+		got_hup = 0;
+		if (!m->draining)
+			reload(m);
+	}
+	if (got_chld) {
+		got_chld = 0;
+		reap(m);
+	}
+}
+
+static void
+handle_time(struct sv_master *m)
+{
+	uint64_t now = tn_clock_us();
+
+	if (m->front_due_us != 0 && now >= m->front_due_us && !m->draining)
+		restart_front(m);
+	if (m->drain_due_us != 0 && now >= m->drain_due_us) {
+		tn_log(TN_LOG_ERROR, "the front does not end; ending it");
+		m->drain_due_us = 0;
+		kill_child(&m->front);
+	}
+}
+
+static int
+timeout_ms(const struct sv_master *m)
+{
+	uint64_t due = 0, now = tn_clock_us();
+
+	if (m->front_due_us != 0)
+		due = m->front_due_us;
+	if (m->drain_due_us != 0 && (due == 0 || m->drain_due_us < due))
+		due = m->drain_due_us;
+	return due == 0 ? -1 : due <= now ? 0 : (int)((due - now) / 1000u + 1u);
+}
+
+/* The i-th child, of all that can be. */
+static struct child *
+child_at(struct sv_master *m, size_t i)
+{
+	return i == 0 ? &m->front : i == 1 ? &m->compiler : i < 2 + ZYGOTES_MAX ? &m->zygote[i - 2] : NULL;
+}
+
+static void
+turn(struct sv_master *m, const sigset_t *unblocked)
+{
+	struct pollfd p[3 + ZYGOTES_MAX];
+	struct child *of[3 + ZYGOTES_MAX], *c;
+	struct timespec ts;
+	int ms = timeout_ms(m);
+	nfds_t n = 0, k;
+	size_t i;
+
+	ts = (struct timespec){ ms / 1000, ms % 1000 * 1000000L };
+	if (m->channel >= 0) {
+		of[n] = NULL;
+		p[n++] = (struct pollfd){ .fd = m->channel, .events = POLLIN };
+	}
+	for (i = 0; (c = child_at(m, i)) != NULL; i++)
+		if (c->gossip != NULL) {
+			of[n] = c;
+			p[n++] = (struct pollfd){ .fd = sv_gossip_fd(c->gossip), .events = POLLIN };
+		}
+	if (ppoll(p, n, ms >= 0 ? &ts : NULL, unblocked) < 0) {
+		if (errno != EINTR)
+			tn_panic("ppoll: %s", strerror(errno));
+		return;
+	}
+	/* What they said before what they ask for: the log then is in order. */
+	for (k = 0; k < n; k++)
+		if (p[k].revents != 0 && of[k] != NULL && sv_gossip_read(of[k]->gossip) != 0)
+			sv_gossip_free(&of[k]->gossip);
+	for (k = 0; k < n; k++)
+		if (p[k].revents != 0 && of[k] == NULL)
+			read_front(m);
+}
+
+/* ---- start and end ---- */
+
+static int
+open_dir(const char *option, const char *path, int *fd, struct tn_buf *err)
+{
+	if ((*fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
+		tn_buf_printf(err, "%s: cannot open %s: %s", option, path, strerror(errno));
+		return TN_ESYS;
+	}
+	return 0;
+}
+
+static int
+open_state(struct sv_master *m, struct tn_buf *err)
+{
+	const char *path = m->opt->state_dir;
+
+	if (mkdir(path, 0755) == 0) {
+		if (m->root && lchown(path, m->user.uid, m->user.gid) != 0) {
+			tn_buf_printf(err, "state_dir: %s: %s", path, strerror(errno));
+			return TN_ESYS;
+		}
+	} else if (errno != EEXIST) {
+		tn_buf_printf(err, "state_dir: cannot make %s: %s", path, strerror(errno));
+		return TN_ESYS;
+	}
+	return open_dir("state_dir", path, &m->state_fd, err);
+}
+
+static int
+open_control(struct sv_master *m, struct tn_buf *err)
+{
+	char *path;
+	int rc;
+
+	if (asprintf(&path, "%s/control.sock", m->opt->run_dir) < 0)
+		return TN_ENOMEM;
+	rc = sv_listen_unix(&m->control, path, 0600, err);
+	free(path);
+	return rc;
+}
+
+/* After a master that was killed, its sockets are free when its front is dead too. */
+static int
+open_listeners(struct sv_master *m, bool stale, struct tn_buf *err)
+{
+	int i, rc;
+
+	for (i = 0;; i++) {
+		rc = sv_listen_open(&m->listeners, &m->opt->listen, err);
+		if (rc != TN_EBUSY || !stale || i == BIND_TRIES)
+			return rc;
+		tn_buf_reset(err);
+		(void)usleep(BIND_PAUSE_US);
+	}
+}
+
+/* All that needs the privilege we were started with, or can be wrong. 0 or an exit code. */
+static int
+prepare(struct sv_master *m, struct tn_buf *err)
+{
+	struct sv_system sys;
+	struct tn_buf where = { 0 };
+	pid_t holder;
+	bool stale;
+	size_t i;
+	int rc;
+
+	sv_system_look(&sys);
+	m->root = sys.root;
+	if (m->root && sv_user_pair(&m->user, &m->worker_user, m->opt->user, m->opt->worker_user, err) != 0)
+		return TN_EXIT_CONFIG;
+	if ((m->worker_program = sv_program_find("worker_program", m->opt->worker_program, "tana-worker",
+	    TANA_LIBEXECDIR, err)) == NULL)
+		return TN_EXIT_FAILURE;
+	if (sv_rundir_make(m->opt->run_dir, err) != 0)
+		return TN_EXIT_FAILURE;
+	if ((rc = sv_pidfile_take(&m->pidfile, m->opt->run_dir, &holder, &stale, err)) != 0)
+		return rc == TN_EBUSY ? TN_EXIT_RUNNING : TN_EXIT_FAILURE;
+	if (sv_plan_make(&m->plan, (enum sv_sandbox)m->opt->sandbox, &sys, err) != 0)
+		return TN_EXIT_SANDBOX;
+	if ((m->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC)) < 0 ||
+	    (m->self_fd = open("/proc/self/exe", O_PATH | O_CLOEXEC)) < 0) {
+		tn_buf_printf(err, "/dev/null, /proc/self/exe: %s", strerror(errno));
+		return TN_EXIT_FAILURE;
+	}
+	if (open_dir("contracts", m->opt->contracts, &m->contracts_fd, err) != 0 ||
+	    open_state(m, err) != 0 || open_listeners(m, stale, err) != 0 || open_control(m, err) != 0)
+		return TN_EXIT_FAILURE;
+	for (i = 0; i < m->listeners.n; i++) {
+		sv_address_print(m->listeners.v[i].fd, &where);
+		tn_log(TN_LOG_INFO, "listening on %.*s", bufint(&where), bufstr(&where));
+		tn_buf_reset(&where);
+	}
+	tn_buf_fini(&where);
+	return 0;
+}
+
+static void
+report_sandbox(const struct sv_master *m)
+{
+	char names[TN_LAYERS_TEXT];
+
+	if (m->opt->sandbox == SV_SANDBOX_OFF)
+		tn_log(TN_LOG_WARN, "sandbox = off: contracts run unconfined");
+	else
+		tn_log(TN_LOG_INFO, "required sandbox layers: %s",
+		    tn_layers_text(m->plan.required, names, sizeof(names)));
+	if (!m->root)
+		tn_log(TN_LOG_INFO, "not started as root: all processes run as this user");
+}
+
+static void
+catch_signals(sigset_t *old)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+	sigset_t set;
+	size_t i;
+
+	(void)sigemptyset(&set);
+	for (i = 0; i < NSIGNALS; i++) {
+		(void)sigaddset(&set, signals[i]);
+		(void)sigaction(signals[i], &sa, NULL);
+	}
+	(void)sigprocmask(SIG_BLOCK, &set, old);
+	/* Whoever started us may have blocked some. */
+	for (i = 0; i < NSIGNALS; i++)
+		(void)sigdelset(old, signals[i]);
+	sa.sa_handler = SIG_IGN;
+	(void)sigaction(SIGPIPE, &sa, NULL);
+}
+
+/* Nothing of ours stays behind. */
+static void
+end_children(struct sv_master *m)
+{
+	struct child *c;
+	size_t i;
+
+	for (i = 0; (c = child_at(m, i)) != NULL; i++)
+		kill_child(c);
+	for (i = 0; (c = child_at(m, i)) != NULL; i++) {
+		while (c->pid > 0 && waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+		forget_child(c);
+	}
+	tn_fd_close(&m->channel);
+}
+
+enum tn_exit
+sv_master_run(const struct sv_config *cfg, struct tn_options **opt, struct sv_daemon *daemon)
+{
+	struct sv_master m = {
+		.cfg = cfg, .opt = *opt, .daemon = daemon,
+		.control = { .fd = -1 }, .contracts_fd = -1, .state_fd = -1, .null_fd = -1, .log_fd = -1,
+		.self_fd = -1, .channel = -1,
+		/* A zygote takes its time to warm up, a compiler its time to fail. */
+		.zygotes = { .burst = 16, .every_us = 1000000 },
+		.compilers = { .burst = 32, .every_us = 500000 },
+		.reloads = { .burst = 32, .every_us = 100000 },
+	};
+	struct tn_buf err = { 0 };
+	struct child *c;
+	sigset_t unblocked;
+	size_t i;
+	int rc;
+
+	*opt = NULL;
+	for (i = 0; (c = child_at(&m, i)) != NULL; i++)
+		c->pidfd = -1;
+	catch_signals(&unblocked);
+	if (start_log(&m) != 0) {
+		m.code = TN_EXIT_FAILURE;
+		goto out;
+	}
+	tn_log(TN_LOG_INFO, "tana-edge %s starts, configuration %s", PACKAGE_VERSION,
+	    cfg->path != NULL ? cfg->path : "of defaults and command line");
+	if ((rc = prepare(&m, &err)) != 0 || (rc = start_front(&m, &err) != 0 ? TN_EXIT_FAILURE : 0) != 0) {
+		complain(&m, "%.*s", bufint(&err), bufstr(&err));
+		m.code = (enum tn_exit)rc;
+		goto out;
+	}
+	report_sandbox(&m);
+	while (!m.done) {
+		turn(&m, &unblocked);
+		handle_signals(&m);
+		handle_time(&m);
+	}
+	tn_log(TN_LOG_INFO, "ended");
+out:
+	end_children(&m);
+	sv_listen_close(&m.listeners);
+	sv_listener_close(&m.control);
+	sv_pidfile_release(&m.pidfile);
+	tn_fd_close(&m.contracts_fd);
+	tn_fd_close(&m.state_fd);
+	tn_fd_close(&m.null_fd);
+	tn_fd_close(&m.self_fd);
+	free(m.worker_program);
+	tn_options_free(&m.opt);
+	tn_buf_fini(&err);
+	if (!m.was_ready)
+		sv_daemon_failed(daemon, m.code != TN_EXIT_OK ? m.code : TN_EXIT_FAILURE);
+	/* The log is open to the last word. */
+	if (m.log_fd >= 0) {
+		tn_log_set_fd(STDERR_FILENO);
+		tn_fd_close(&m.log_fd);
+	}
+	return m.code;
+}

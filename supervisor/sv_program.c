@@ -1,0 +1,114 @@
+/*
+ * sv_program.c - where the programs are that the master starts.
+ */
+#include "config.h"
+
+#include "sv_program.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tn_err.h"
+
+static bool
+is_program(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
+char *
+sv_program_find(const char *option, const char *value, const char *name, const char *dir,
+    struct tn_buf *err)
+{
+	char self[PATH_MAX], *path, *slash;
+	ssize_t n;
+
+	if (*value != '\0') {
+		if (is_program(value) && (path = realpath(value, NULL)) != NULL)
+			return path;
+		tn_buf_printf(err, "%s: %s: %s", option, value,
+		    access(value, F_OK) != 0 ? strerror(errno) : "not a program");
+		return NULL;
+	}
+	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	self[n > 0 ? n : 0] = '\0';
+	if ((slash = strrchr(self, '/')) != NULL) {
+		slash[1] = '\0';
+		if (asprintf(&path, "%s%s", self, name) < 0)
+			goto nomem;
+		if (is_program(path))
+			return path;
+		free(path);
+	}
+	if (asprintf(&path, "%s/%s", dir, name) < 0)
+		goto nomem;
+	if (is_program(path))
+		return path;
+	tn_buf_printf(err, "%s: there is no program %s, neither in %s nor in %s", option, name, self, dir);
+	free(path);
+	return NULL;
+nomem:
+	tn_buf_puts(err, "out of memory");
+	return NULL;
+}
+
+static bool
+permits(const struct stat *st, const struct sv_user *u, mode_t bits)
+{
+	int i;
+
+	if (st->st_uid == u->uid)
+		return (st->st_mode >> 6 & bits) == bits;
+	if (st->st_gid == u->gid)
+		return (st->st_mode >> 3 & bits) == bits;
+	for (i = 0; i < u->ngroups; i++)
+		if (st->st_gid == u->groups[i])
+			return (st->st_mode >> 3 & bits) == bits;
+	return (st->st_mode & bits) == bits;
+}
+
+bool
+sv_program_explain(const char *path, const struct sv_user *user, struct tn_buf *err)
+{
+	char real[PATH_MAX], *p;
+	struct stat st;
+	bool blocked;
+
+	if (realpath(path, real) == NULL) {
+		tn_buf_printf(err, "%s: %s", path, strerror(errno));
+		return true;
+	}
+	if (user == NULL) {
+		if (access(real, R_OK) == 0)
+			return false;
+		tn_buf_printf(err, "%s: %s", real, strerror(errno));
+		return true;
+	}
+	for (p = real + 1;; p++) {
+		if (*p != '/' && *p != '\0')
+			continue;
+		char c = *p;
+
+		*p = '\0';
+		blocked = stat(real, &st) == 0 && !permits(&st, user, S_ISDIR(st.st_mode) && c == '/' ? 1 :
+		    S_ISDIR(st.st_mode) ? 5 : 4);
+		if (blocked) {
+			char *at = strdup(real);
+
+			*p = c;
+			tn_buf_printf(err, "user %s cannot read %s: %s is closed to it", user->name, real,
+			    at != NULL ? at : "a directory above");
+			free(at);
+			return true;
+		}
+		*p = c;
+		if (c == '\0')
+			return false;
+	}
+}
