@@ -50,7 +50,7 @@ tn_fd_send(int sock, const void *p, size_t len, const int *fds, int nfds)
 	while ((n = sendmsg(sock, &m, MSG_NOSIGNAL)) == -1) {
 		if (errno == EINTR)
 			continue;
-		if (errno == EAGAIN || errno == EWOULDBLOCK)
+		if (errno == EAGAIN)
 			return TN_EAGAIN;
 		if (errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN)
 			return TN_ECLOSED;
@@ -81,7 +81,7 @@ tn_fd_recv(int sock, void *p, size_t len, int *fds, int *nfds)
 	while ((n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC)) == -1) {
 		if (errno == EINTR)
 			continue;
-		if (errno == EAGAIN || errno == EWOULDBLOCK)
+		if (errno == EAGAIN)
 			return TN_EAGAIN;
 		if (errno == ECONNRESET)
 			return TN_ECLOSED;

@@ -21,7 +21,7 @@
 #include "tn_frame.h"
 
 #define FILE_MAX	(1u << 20)	/* bytes of a configuration file */
-/* What a frame holds beside the body and the target (url, path and query): headers and small fields. */
+/* What a frame holds beside body, header section and target: contract, meta, lengths. */
 #define FRAME_ROOM	(512u << 10)
 #define CONTROL_SOCKET	"/control.sock"
 

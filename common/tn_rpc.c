@@ -127,18 +127,21 @@ walk_on(struct walk *w, const char *p, size_t n)
 	int rc;
 
 	do {
+		if (n == w->at)
+			return TN_EAGAIN;
 		/* A message is an array; a lone 0xc3 is not worth a look. */
 		rc = item((const unsigned char *)p + w->at, n - w->at, &bytes, &items);
 		if (rc != TN_OK)
 			return rc;
 		if (w->objects == 0 && items == 0)
 			return TN_EPROTO;
-		if (w->at + bytes > TN_RPC_MAX || ++w->objects > OBJECTS_MAX ||
-		    items > OBJECTS_MAX - w->objects)
+		if (w->at + bytes > TN_RPC_MAX || items > OBJECTS_MAX ||
+		    w->objects == OBJECTS_MAX)
 			return TN_ELIMIT;
 		if (bytes > n - w->at)
 			return TN_EAGAIN;
 		w->at += bytes;
+		w->objects++;
 		if (w->depth > 0)
 			w->left[w->depth - 1]--;
 		if (items > 0) {
@@ -398,7 +401,7 @@ send_all(int fd, const struct tn_buf *b, uint64_t deadline_us)
 		n = send(fd, b->p + at, b->len - at, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n >= 0)
 			at += (size_t)n;
-		else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+		else if (errno == EAGAIN) {
 			if ((rc = wait_for(fd, POLLOUT, deadline_us)) != TN_OK)
 				return rc;
 		} else if (errno == EPIPE || errno == ECONNRESET)
@@ -424,7 +427,7 @@ receive(struct tn_rpc_client *c, uint64_t deadline_us)
 			return tn_rpc_reader_feed(c->in, part, (size_t)n);
 		if (n == 0 || errno == ECONNRESET)
 			return TN_ECLOSED;
-		if (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK)
+		if (errno != EINTR && errno != EAGAIN)
 			return TN_ESYS;
 	}
 }
