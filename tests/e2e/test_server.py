@@ -1,0 +1,568 @@
+"""A whole server: what a request gets, in each isolation mode."""
+
+import http.client
+import json
+import re
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from conftest import SANITIZED, until
+
+MODES = ("snapshot", "process", "reuse", "fresh")
+# The time that a handler may take; with sanitizers mode fresh needs most of it for its heap.
+DEADLINE = 8000 if SANITIZED else 1000
+
+CONTRACTS = {
+    # What stands here is plain ES5, so that no compiler is needed.
+    "facts": {"get.js": """
+var core = require('tana/core');
+exports.Get = function (req) {
+	return { method: req.method, path: req.path, query: req.query, url: req.url, ip: req.ip,
+	    header: req.headers.get('x-test'), contract: req.tana.contract.id,
+	    caller: req.tana.caller, session: req.tana.session, version: typeof core.version.duktape };
+};
+"""},
+    "both": {"get.js": "exports.get = function () { return { from: 'get' }; };",
+             "post.js": "exports.Post = function (req, body) { return { from: 'post', body: body }; };"},
+    "poster": {"post.js": """
+exports.Post = function (req, body) {
+	return { body: body, type: typeof body, bytes: body && body.byteLength };
+};
+"""},
+    "rolls": {"get.js": """
+var atLoad = Math.random();
+exports.get = function () {
+	var b = crypto.getRandomValues(new Uint8Array(16)), hex = '', i;
+	for (i = 0; i < 16; i++) hex += (256 + b[i]).toString(16).slice(1);
+	return { load: atLoad, random: [Math.random(), Math.random()], bytes: hex,
+	    uuid: crypto.randomUUID(), now: Date.now(), made: new Date().getTime() };
+};
+"""},
+    "polluter": {"get.js": """
+var module_state = 0;
+exports.get = function () {
+	var seen = { state: module_state, global: typeof leaked, proto: typeof Object.prototype.evil,
+	    array: typeof Array.prototype.evil, json: JSON.stringify !== JSON.stolen,
+	    own: Object.keys(exports).length };
+	seen.json = typeof JSON.stolen;
+	seen.sealed = Object.isFrozen(Function.prototype);
+	module_state++;
+	leaked = 'secret of this request';
+	Object.prototype.evil = 1;
+	Array.prototype.evil = 1;
+	JSON.stolen = JSON.stringify;
+	exports.extra = 1;
+	Object.freeze(Function.prototype);
+	delete Object.prototype.evil;		/* it would show in every object of the answer */
+	Object.defineProperty(Object.prototype, 'evil', { value: 1, configurable: true });
+	return seen;
+};
+"""},
+    "vandal": {"get.js": """
+exports.get = function () {
+	JSON.stringify = function () { return '"stolen"'; };
+	JSON.parse = Object.keys = Promise = Array.prototype.push = Function.prototype.call = null;
+	Object.prototype.toString = String.prototype.slice = RegExp.prototype.exec = null;
+	Array.prototype.forEach = Array.prototype.map = Array.prototype.join = null;
+	return { vandalised: true };
+};
+"""},
+    "thrower": {"get.js": "exports.get = function () {\n\tthrow new Error('on purpose: secret');\n};"},
+    "loop": {"get.js": "exports.get = function () { for (;;) ; };"},
+    "regexp": {"get.js": "exports.get = function () { return /^(a+)+$/.test(Array(40).join('a') + 'b'); };"},
+    "memory": {"get.js": """
+exports.get = function () {
+	var all = [];
+	for (;;) all.push(new Array(1000).join('x') + all.length);
+};
+"""},
+    "hog": {"get.js": """
+exports.get = function () {
+	var all = [], n = 0;
+	try { for (;;) all.push(new Uint8Array(1 << 20)); } catch (e) { n = all.length; all = null; }
+	return { megabytes: n };
+};
+"""},
+    "deep": {"get.js": "function f(n) { return f(n + 1) + 1; }\nexports.get = function () { return f(0); };"},
+    "pending": {"get.js": "exports.get = function () { return new Promise(function () {}); };"},
+    "later": {"get.js": """
+exports.get = function (req) {
+	return new Promise(function (resolve) {
+		setTimeout(function () { resolve({ waited: true }); }, Number(req.query.ms || 5));
+	});
+};
+"""},
+    "logger": {"get.js": """
+var core = require('tana:core');
+exports.get = function (req) {
+	core.console.log('marker', { n: 1 }, req.query.t);
+	core.console.error('an error', req.query.t);
+	return null;
+};
+"""},
+    "bad-result": {"get.js": """
+exports.get = function (req) {
+	var cycle = {};
+	cycle.self = cycle;
+	return { cycle: cycle, fn: function () {}, symbol: Symbol('x'), undef: undefined }[req.query.what];
+};
+"""},
+    "response": {"get.js": """
+var net = require('tana/net');
+exports.get = function (req) {
+	switch (req.query.what) {
+	case 'json': return net.Response.json({ a: 1 }, 201);
+	case 'text': return net.Response.text('hello \\u00e9\\ud83d\\ude00');
+	case 'old': return new net.Response(202, 'old', { 'x-old': 'yes' });
+	case 'new': return new net.Response('new', { status: 203, headers: { 'x-new': 'yes' } });
+	case 'empty': return new net.Response(null, { status: 204 });
+	case 'bytes': return new net.Response(new Uint8Array([0, 1, 254, 255]));
+	case 'cookies':
+		var h = new net.Response('c');
+		h.headers.append('set-cookie', 'a=1'); h.headers.append('set-cookie', 'b=2');
+		return h;
+	}
+};
+"""},
+    "fetcher": {"contract.js": """
+exports.default = { fetch: function (request) {
+	return { url: request.url, method: request.method };
+} };
+"""},
+    "meta": {"get.js": "exports.get = function (req) { return req.tana.contract; };",
+             "contract.json": '{"name": "Meta", "version": "1.2.3", "author": "somebody", "description": "x"}'},
+    "no-export": {"get.js": "exports.nothing = 1;"},
+    "syntax": {"get.js": "exports.get = function () {\n\treturn (1;\n};"},
+    "at-load": {"get.js": "throw new Error('while loading');"},
+    "empty-dir": {},
+}
+
+
+@pytest.fixture(scope="module", params=MODES)
+def server(request, start_module):
+    s = start_module(CONTRACTS, isolation=request.param, deadline_ms=DEADLINE, memory_max="32m",
+                     deadline_grace_ms=500 if SANITIZED else 20)
+    s.mode = request.param
+    return s
+
+
+@pytest.fixture(scope="module")
+def snapshot(start_module):
+    return start_module(CONTRACTS, deadline_ms=DEADLINE, memory_max="32m", server_timing=True,
+                        deadline_grace_ms=500 if SANITIZED else 20)
+
+
+# -- in every mode ------------------------------------------------------------------
+
+def test_request_reaches_the_contract(server):
+    a = server.get("/facts/a/b?x=1&x=2&y=%20z", headers={"X-Test": "value", "Host": "example.org"})
+    assert a.status == 200
+    assert a.headers.get_content_type() == "application/json"
+    assert a.json() == {
+        "method": "GET", "path": "/a/b", "query": {"x": "1", "y": " z"},
+        "url": "http://example.org/facts/a/b?x=1&x=2&y=%20z", "ip": "127.0.0.1", "header": "value",
+        "contract": "facts", "caller": None, "session": None, "version": a.json()["version"]}
+    assert a.json()["version"] in ("string", "number")
+
+
+def test_nothing_of_a_request_is_seen_by_the_next(server):
+    """Module state, globals, prototypes, built-ins: as they were, except where reuse says otherwise."""
+    answers = [server.get("/polluter") for _ in range(8)]
+    assert [a.status for a in answers] == [200] * 8
+    seen = [a.json() for a in answers]
+    clean = {"state": 0, "global": "undefined", "proto": "undefined", "array": "undefined",
+             "json": "undefined", "own": 1, "sealed": False}
+    if server.mode == "reuse":
+        assert seen[0] == clean
+        assert clean != seen[-1]		# by contract: two workers at most, eight requests
+    else:
+        assert seen == [clean] * 8
+
+
+def test_vandalism_is_gone_with_its_request(server):
+    if server.mode == "reuse":
+        pytest.skip("mode reuse keeps what a contract did")
+    for _ in range(3):
+        assert server.get("/vandal").status in (200, 500)
+        a = server.get("/facts")
+        assert (a.status, a.json()["contract"]) == (200, "facts")
+
+
+def test_random_numbers_are_new_for_each_request(server):
+    """A heap that is put back must not repeat itself."""
+    got = [server.get("/rolls").json() for _ in range(10)]
+    for what in (lambda r: r["random"][0], lambda r: r["random"][1], lambda r: r["bytes"], lambda r: r["uuid"]):
+        assert len({what(r) for r in got}) == 10
+    assert all(r["random"][0] != r["random"][1] for r in got)
+    assert all(0 <= x < 1 for r in got for x in r["random"])
+
+
+def test_clock_is_that_of_the_request(server):
+    for _ in range(3):
+        before = time.time()
+        r = server.get("/rolls").json()
+        after = time.time()
+        for t in (r["now"], r["made"]):
+            assert before - 0.01 <= t / 1000 <= after + 0.01
+        time.sleep(0.02)
+
+
+def test_error_is_500_and_its_text_stays_in_the_log(server):
+    a = server.get("/thrower")
+    assert (a.status, a.code) == (500, "contract_error")
+    assert "secret" not in a.text
+    line = server.wait_log("request failed", a.json()["error"]["requestId"])[0]
+    assert "on purpose: secret" in line
+    assert server.get("/facts").status == 200
+
+
+def test_endless_loop_ends_at_the_deadline(server):
+    a = server.get("/loop")
+    assert (a.status, a.code) == (504, "deadline_exceeded")
+    assert server.get("/facts").status == 200
+
+
+def test_memory_is_bounded(server):
+    a = server.get("/memory")
+    assert (a.status, a.code) in ((500, "memory_limit"), (500, "contract_error"), (504, "deadline_exceeded"))
+    assert server.get("/facts").status == 200
+
+
+def test_timers_and_promises_settle(server):
+    assert server.get("/later?ms=20").json() == {"waited": True}
+
+
+def test_what_never_settles_is_told_so(server):
+    a = server.get("/pending")
+    assert (a.status, a.code) == (500, "never_settles")
+    assert server.get("/facts").status == 200
+
+
+def test_many_requests_at_a_time_are_all_answered(server):
+    n = 40 if SANITIZED else 120
+    paths = ["/facts", "/both", "/rolls", "/later?ms=1"]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda i: server.get(paths[i % len(paths)]), range(n)))
+    assert {a.status for a in answers} == {200}
+    assert len({a.headers["x-request-id"] for a in answers}) == n
+
+
+def test_memory_and_pid_of_the_workers_are_told(server):
+    workers = server.workers()
+    assert {w["pid"] for w in workers} <= set(server.worker_pids()) | {w["pid"] for w in server.workers()}
+    for w in workers:
+        assert set(w) == {"pid", "generation", "state", "contract", "requests", "age", "memory"}
+
+
+# -- once ---------------------------------------------------------------------------
+
+@pytest.mark.parametrize("path", ["/regexp", "/hog", "/deep"])
+def test_scripts_that_evade_limits_end_and_the_next_request_is_served(snapshot, path):
+    a = snapshot.get(path)
+    assert a.status in (200, 500, 504)
+    if path == "/hog":
+        assert a.status != 200 or a.json()["megabytes"] < 32
+    if path == "/deep":
+        assert a.status == 500
+    assert snapshot.get("/facts").status == 200
+
+
+def test_both_methods_of_one_contract(snapshot):
+    assert snapshot.get("/both").json() == {"from": "get"}
+    assert snapshot.post("/both", {"a": [1]}, headers={"content-type": "application/json"}).json() == \
+        {"from": "post", "body": {"a": [1]}}
+
+
+def test_head_is_get_without_a_body(snapshot):
+    a = snapshot.request("HEAD", "/both")
+    assert (a.status, a.body) == (200, b"")
+    assert int(a.headers["content-length"]) == len(snapshot.get("/both").body)
+
+
+def test_wrong_method_is_405_with_allow(snapshot):
+    a = snapshot.post("/facts")
+    assert (a.status, a.code) == (405, "method_not_allowed")
+    assert a.headers["allow"] == "GET, HEAD"
+    assert snapshot.get("/poster").headers["allow"] == "POST"
+    assert snapshot.request("DELETE", "/both").headers["allow"] == "GET, HEAD, POST"
+
+
+@pytest.mark.parametrize("path", [
+    "/unknown", "/", "//", "/Facts", "/facts-", "/-facts", "/..", "/../facts", "/%66acts%00",
+    "/" + "a" * 64, "/facts.js", "/.", "/contract.json"])
+def test_what_is_no_contract_is_404(snapshot, path):
+    with snapshot.raw(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()) as s:
+        text = s.makefile("rb").read()
+    assert text.startswith(b"HTTP/1.1 404 ") or text.startswith(b"HTTP/1.1 400 ")
+    assert b'"code"' in text
+
+
+def test_errors_have_one_form(snapshot):
+    a = snapshot.get("/unknown")
+    assert a.headers.get_content_type() == "application/json"
+    assert set(a.json()) == {"error"}
+    assert set(a.json()["error"]) == {"code", "message", "requestId"}
+    assert a.json()["error"]["requestId"] == a.headers["x-request-id"]
+    assert a.code == "not_found"
+
+
+def test_request_id_is_kept_if_it_is_one(snapshot):
+    assert snapshot.get("/facts", headers={"X-Request-Id": "abc-123"}).headers["x-request-id"] == "abc-123"
+    for bad in ("a b", "x" * 200, "é", "a\"b", ""):
+        got = snapshot.get("/facts", headers={"X-Request-Id": bad.encode("latin-1")}).headers["x-request-id"]
+        assert got and got != bad
+
+
+def test_json_body_is_parsed_and_other_bodies_are_not(snapshot):
+    post = lambda body, kind: snapshot.post("/poster", body, headers={"content-type": kind} if kind else {})
+    assert post('{"a":"\\u00e9"}', "application/json; charset=utf-8").json()["body"] == {"a": "é"}
+    assert post('{"a":1}', "application/problem+json").status == 200
+    assert post('{"a":1}', "text/plain").json()["type"] == "string"
+    a = post('{"a":', "application/json")
+    assert (a.status, a.code) == (400, "invalid_json")
+    assert post(bytes(range(256)), "application/octet-stream").json()["bytes"] == 256
+
+
+def test_chunked_body(snapshot):
+    with snapshot.raw(b"POST /poster HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                      b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+                      b"3\r\n[1,\r\n2\r\n2]\r\n0\r\n\r\n") as s:
+        text = s.makefile("rb").read()
+    assert text.startswith(b"HTTP/1.1 200 ") and b'"body":[1,2]' in text
+
+
+def test_pipelined_requests_are_answered_in_order(snapshot):
+    one = b"GET /later?ms=60 HTTP/1.1\r\nHost: x\r\nX-Request-Id: first\r\n\r\n"
+    two = b"GET /both HTTP/1.1\r\nHost: x\r\nX-Request-Id: second\r\nConnection: close\r\n\r\n"
+    with snapshot.raw(one + two) as s:
+        text = s.makefile("rb").read()
+    assert text.index(b"first") < text.index(b"second")
+    assert text.count(b"HTTP/1.1 200 ") == 2
+
+
+@pytest.mark.parametrize("what,status,body,header", [
+    ("json", 201, b'{"a":1}', ("content-type", "application/json")),
+    ("text", 200, "hello é😀".encode(), ("content-type", "text/plain")),
+    ("old", 202, b"old", ("x-old", "yes")),
+    ("new", 203, b"new", ("x-new", "yes")),
+    ("empty", 204, b"", None),
+    ("bytes", 200, b"\0\1\xfe\xff", None),
+    ("cookies", 200, b"c", ("set-cookie", "a=1")),
+])
+def test_responses(snapshot, what, status, body, header):
+    a = snapshot.get(f"/response?what={what}")
+    assert (a.status, a.body) == (status, body)
+    if header:
+        assert a.headers[header[0]].startswith(header[1])
+    if what == "cookies":
+        assert a.headers.get_all("set-cookie") == ["a=1", "b=2"]
+
+
+@pytest.mark.parametrize("what", ["cycle", "fn", "symbol", "undef"])
+def test_what_cannot_be_sent_is_an_error_never_an_empty_200(snapshot, what):
+    a = snapshot.get(f"/bad-result?what={what}")
+    assert (a.status, a.code) == (500, "invalid_result")
+
+
+def test_fetch_handlers_see_their_own_path(snapshot):
+    a = snapshot.request("PUT", "/fetcher/a?b=c", body="x", headers={"Host": "h.example"})
+    assert a.json() == {"url": "http://h.example/a?b=c", "method": "PUT"}
+
+
+def test_metadata_reaches_the_handler(snapshot):
+    assert snapshot.get("/meta").json() == {"id": "meta", "owner": "somebody", "name": "Meta"}
+
+
+@pytest.mark.parametrize("contract,says", [
+    ("no-export", "export"), ("syntax", "get.js:2"), ("at-load", "while loading"), ("empty-dir", "none of get, post")])
+def test_contract_that_cannot_be_loaded_says_why_in_the_log(snapshot, contract, says):
+    a = snapshot.get(f"/{contract}")
+    assert (a.status, a.code) == (500, "contract_unusable")
+    assert says in snapshot.wait_log("contract not loaded", f"contract={contract}")[0]
+    # It is remembered, not tried again for each request.
+    n = len(snapshot.log_lines("contract not loaded", f"contract={contract}"))
+    assert snapshot.get(f"/{contract}").status == 500
+    assert len(snapshot.log_lines("contract not loaded", f"contract={contract}")) == n
+
+
+def test_console_records_carry_contract_request_and_level(snapshot):
+    a = snapshot.get("/logger?t=xyzzy")
+    rid = a.headers["x-request-id"]
+    assert (a.status, a.json()) == (200, None)
+    info = snapshot.wait_log("console", "marker", "xyzzy", "contract=logger", rid)[0]
+    assert re.search(r'\{\\?"n\\?":1\}', info) and "info" in info
+    assert "error" in snapshot.wait_log("console", "an error xyzzy", rid)[0]
+
+
+def test_one_record_for_each_request(snapshot):
+    rid = snapshot.get("/facts").headers["x-request-id"]
+    line = snapshot.wait_log("method=GET", rid)[0]
+    for part in ("contract=facts", "status=200", "duration="):
+        assert part in line
+
+
+def test_server_timing_names_each_phase(snapshot):
+    header = snapshot.get("/facts").headers["server-timing"]
+    got = dict(re.findall(r"(\w+);dur=([\d.]+)", header))
+    assert set(got) == {"queue", "heap", "compile", "bootstrap", "exec", "result", "total"}
+    assert sum(float(v) for k, v in got.items() if k != "total") <= float(got["total"]) + 0.01
+
+
+def test_stats_count_requests_and_phases(snapshot):
+    before = snapshot.stats()
+    assert snapshot.get("/facts").status == 200
+    assert snapshot.get("/unknown").status == 404
+    after = snapshot.stats()
+    assert after["requests"] == before["requests"] + 2
+    assert after["requests_2xx"] == before["requests_2xx"] + 1
+    assert after["requests_4xx"] == before["requests_4xx"] + 1
+    assert after["phases"]["execution"]["count"] > before["phases"]["execution"]["count"]
+    assert after["workers"] >= 2 and after["images"] >= 1
+
+
+def test_status_says_what_is_in_force(snapshot):
+    st = snapshot.status()
+    assert st["isolation"] == "snapshot" and st["state"] == "serving" and st["pid"] == snapshot.proc.pid
+    assert {"seccomp", "rlimits", "no_new_privs"} <= set(st["layers"]) or "seccomp" in st["layers"]
+
+
+# -- contracts that change --------------------------------------------------------------
+
+def ts(value):
+    return f"export function Get(): {{ v: string }} {{ const v: string = `{value}`; return {{ v }}; }}\n"
+
+
+@pytest.fixture(scope="module")
+def editing(start_module):
+    return start_module({"edited": {"get.ts": ts("one")},
+                         "both-forms": {"get.ts": ts("from ts"), "get.js": "exports.Get = function () { return { v: 'from js' }; };"},
+                         "plain": {"get.js": "exports.get = function () { return { v: 1 }; };"}})
+
+
+def test_typescript_is_compiled_on_the_fly_and_again_when_it_changes(editing):
+    assert editing.get("/edited").json() == {"v": "one"}
+    editing.write("edited", {"get.ts": ts("two")})
+    until("the change is served", lambda: editing.get("/edited").json() == {"v": "two"})
+    assert editing.stats()["compiles"] >= 2
+
+
+def test_broken_edit_keeps_the_old_version_serving_and_names_the_line(editing):
+    editing.write("edited", {"get.ts": ts("before")})
+    until("it serves", lambda: editing.get("/edited").json() == {"v": "before"})
+    editing.write("edited", {"get.ts": "export function Get() {\n\treturn {{;\n}\n"})
+    def told():
+        assert editing.get("/edited").json() == {"v": "before"}
+        return editing.log_lines("contract not loaded", "contract=edited", "get.ts:2")
+    assert "the previous version" in until("the log says what is wrong", told)[0]
+    editing.write("edited", {"get.ts": ts("after")})
+    until("the mended one serves", lambda: editing.get("/edited").json() == {"v": "after"})
+
+
+def test_js_that_is_not_older_than_its_ts_is_used(editing):
+    editing.touch("both-forms", "get.ts", ago=100)
+    editing.touch("both-forms", "get.js", ago=100)
+    compiles = editing.stats()["compiles"]
+    assert editing.get("/both-forms").json() == {"v": "from js"}
+    assert editing.stats()["compiles"] == compiles
+    editing.touch("both-forms", "get.ts", ago=50)
+    until("the newer .ts serves", lambda: editing.get("/both-forms").json() == {"v": "from ts"})
+
+
+def test_plain_js_changes_without_a_failed_request(editing):
+    stop = []
+
+    def load():
+        bad = []
+        while not stop:
+            a = editing.get("/plain")
+            if a.status != 200 or a.json()["v"] not in range(1, 6):
+                bad.append(a)
+        return bad
+    with ThreadPoolExecutor(3) as pool:
+        loads = [pool.submit(load) for _ in range(2)]
+        try:
+            for v in range(2, 6):
+                editing.write("plain", {"get.js": f"exports.get = function () {{ return {{ v: {v} }}; }};"})
+                editing.ctl("reload", "plain")
+                assert editing.get("/plain").json() == {"v": v}	# reload returns when it serves
+        finally:
+            stop.append(True)
+        assert [bad for f in loads for bad in f.result()] == []
+
+
+def test_removed_contract_is_404_and_a_new_one_is_found(editing):
+    editing.write("fleeting", {"get.js": "exports.get = function () { return 1; };"})
+    assert editing.get("/fleeting").status == 200
+    (editing.contracts / "fleeting/get.js").unlink()
+    (editing.contracts / "fleeting").rmdir()
+    until("it is gone", lambda: editing.get("/fleeting").status == 404)
+
+
+def test_skip_transpile_names_the_file_and_starts_no_compiler(start):
+    s = start({"typed": {"get.ts": ts("x")},
+               "stale": {"get.ts": ts("x"), "get.js": "exports.get = function () { return 1; };"},
+               "fine": {"get.js": "exports.get = function () { return 1; };"}}, skip_transpile=True)
+    s.touch("stale", "get.js", ago=100)
+    for contract in ("typed", "stale"):
+        a = s.get(f"/{contract}")
+        assert (a.status, a.code) == (500, "not_compiled")
+        assert f"{contract}/get.ts" in s.wait_log("contract not loaded", f"contract={contract}")[0]
+    assert s.get("/fine").status == 200
+    assert not any("compile-server" in " ".join(p.argv) for p in s.family())
+
+
+def test_contract_files_that_are_links_are_not_followed(start):
+    """Another tenant's file, or the system's, must not be had by a link to it."""
+    s = start({"victim": {"get.js": "exports.get = function () { return 'secret'; };"}, "thief": {}})
+    (s.contracts / "thief/get.js").symlink_to("../victim/get.js")
+    assert s.get("/victim").status == 200
+    assert s.get("/thief").status == 500
+
+
+# -- options seen from outside -----------------------------------------------------------
+
+def test_contract_by_host_name(start):
+    s = start({"both": CONTRACTS["both"]}, domain="example.test")
+    assert s.get("/", headers={"Host": "both.example.test"}).json() == {"from": "get"}
+    assert s.get("/", headers={"Host": "BOTH.Example.TEST:8180"}).json() == {"from": "get"}
+    assert s.get("/", headers={"Host": "other.example.test"}).status == 404
+    assert s.get("/both", headers={"Host": "elsewhere.test"}).json() == {"from": "get"}
+
+
+def test_unix_socket_listener(start):
+    s = start({"both": CONTRACTS["both"]}, config='listen = {"unix:%s"}\n' % "http.sock")
+    until("the socket is there", (s.dir / "http.sock").is_socket)
+    with socket.socket(socket.AF_UNIX) as c:
+        c.connect(str(s.dir / "http.sock"))
+        c.sendall(b"GET /both HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert c.makefile("rb").read().startswith(b"HTTP/1.1 200 ")
+
+
+def test_json_log_is_json(start):
+    s = start({"logger": CONTRACTS["logger"]}, log_format="json")
+    rid = s.get("/logger?t=%22%0A").headers["x-request-id"]
+    s.wait_log(rid, "status")
+    records = [json.loads(line) for line in s.log.splitlines() if line.startswith("{")]
+    assert any(r.get("request_id") == rid for r in records)
+
+
+def test_connections_max_is_kept(start):
+    s = start({"both": CONTRACTS["both"]}, connections_max=3)
+    held = [s.connection() for _ in range(3)]
+    try:
+        for c in held:
+            c.request("GET", "/both")
+            assert c.getresponse().read()
+        def refused():
+            try:
+                return s.get("/both", timeout=5).status == 503
+            except (ConnectionError, http.client.HTTPException):
+                return True
+        assert refused()
+        assert s.stats()["connections_refused"] >= 1
+    finally:
+        for c in held:
+            c.close()
+    until("there is room again", lambda: not refused())
