@@ -53,8 +53,9 @@ static const struct pol_rule table[] = {
 	{ CALL(rt_sigreturn), Z | W | B, ANY },
 	{ CALL(exit_group), Z | W | B, ANY },
 
-	/* The zygote: its socket, its children, its log. */
+	/* The zygote: its socket, its children, its log.  (sendto: for the children's.) */
 	{ CALL(recvmsg), Z, TESTS(EQ(2, MSG_CMSG_CLOEXEC)) },
+	{ CALL(sendto), Z, TESTS(EQ(3, MSG_NOSIGNAL), EQ(4, 0), EQ(5, 0)) },
 	{ CALL(sendmsg), Z, TESTS(EQ(2, MSG_NOSIGNAL)) },
 	{ CALL(ppoll), Z, ANY },
 	{ CALL(clone), Z, TESTS(EQ(0, FORK_FLAGS)) },
@@ -68,7 +69,6 @@ static const struct pol_rule table[] = {
 	{ CALL(getppid), Z, ANY },
 
 	/* What a child prepares itself with, before its own filter. */
-	{ CALL(sendto), Z, TESTS(EQ(3, MSG_NOSIGNAL), EQ(4, 0), EQ(5, 0)) },
 	{ CALL(rt_sigaction), Z, ANY },
 	{ CALL(rt_sigprocmask), Z, ANY },
 	{ CALL(dup2), Z, ANY },

@@ -2,3 +2,20 @@
 #	unit_tests += %D%/test_x
 #	%C%_test_x_SOURCES = %D%/test_x.c
 #	%C%_test_x_LDADD = $(POL_LIBS) $(CMOCKA_LIBS)
+unit_tests += %D%/test_pol_filter
+%C%_test_pol_filter_SOURCES = \
+	%D%/pol_oracle.c \
+	%D%/pol_oracle.h \
+	%D%/pol_sim.c \
+	%D%/pol_sim.h \
+	%D%/test_pol_filter.c
+%C%_test_pol_filter_LDADD = $(POL_LIBS) $(CMOCKA_LIBS)
+EXTRA_DIST += \
+	tests/golden/seccomp.builder.x86_64.pfc \
+	tests/golden/seccomp.worker.x86_64.pfc \
+	tests/golden/seccomp.zygote.x86_64.pfc
+# Written when they differ from the golden ones.
+CLEANFILES += \
+	tests/unit/seccomp.builder.x86_64.pfc \
+	tests/unit/seccomp.worker.x86_64.pfc \
+	tests/unit/seccomp.zygote.x86_64.pfc
