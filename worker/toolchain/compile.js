@@ -6,8 +6,8 @@
 const fs = require("fs");
 const path = require("path");
 
-const { Failure, format } = require("./messages");
-const { find, lowerEntry } = require("./source");
+const { Failure } = require("./messages");
+const { find, lowerAll } = require("./source");
 
 /* Nobody shall find half a file. */
 function writeWhole(file, text) {
@@ -42,22 +42,12 @@ async function run({ path: where, output }) {
 
 	if (output === "-" && source.entries.length > 1)
 		throw new Failure("-o - is for one file; this contract has several");
-	const outputs = [];
+	const to = source.entries.map(({ file }) => output === "-" ? "-" : target(source, file, output));
+	const built = await lowerAll(source);
 
-	for (const { file } of source.entries) {
-		const to = output === "-" ? "-" : target(source, file, output);
-		const { code, warnings } = await lowerEntry(source.dir, file);
-
-		process.stderr.write(format(warnings, "warning"));
-		outputs.push({ to, code });
-	}
 	if (output !== undefined && output !== "-" && !source.single)
 		fs.mkdirSync(output, { recursive: true });
-	for (const { to, code } of outputs)
-		if (to === "-")
-			fs.writeSync(1, code);
-		else
-			writeWhole(to, code);
+	built.forEach(({ code }, i) => to[i] === "-" ? fs.writeFileSync(1, code) : writeWhole(to[i], code));
 }
 
 module.exports = { run };

@@ -7,8 +7,8 @@
 const { spawnSync } = require("child_process");
 const path = require("path");
 
-const { Failure, format, printable } = require("./messages");
-const { find, lowerEntry, metadata, shown } = require("./source");
+const { Failure, printable } = require("./messages");
+const { find, lowerAll, metadata, shown } = require("./source");
 const { originalLine } = require("./sourcemap");
 const { Store } = require("./store");
 const worker = require("./worker");
@@ -66,26 +66,6 @@ function say(what) {
 	};
 }
 
-async function build(source) {
-	const built = [];
-	const failures = [];
-
-	for (const { stem, file } of source.entries)
-		try {
-			const out = await lowerEntry(source.dir, file, { map: true });
-
-			process.stderr.write(format(out.warnings, "warning"));
-			built.push({ ...out, stem, file, name: `${stem}.js` });
-		} catch (e) {
-			if (!(e instanceof Failure))
-				throw e;
-			failures.push(...e.diagnostics);
-		}
-	if (failures.length > 0)
-		throw new Failure(failures);
-	return built;
-}
-
 function checkExports(source, built, version) {
 	const found = worker.check(version, say("check"));
 
@@ -123,7 +103,7 @@ async function run(options) {
 		throw new Failure(`"${id}" is no identifier of a contract: 1 to 63 of a-z 0-9 -, no hyphen at either end` +
 		    (options.id === undefined ? " (--id gives another)" : ""));
 	const meta = source.single ? null : metadata(source.dir);
-	const built = await build(source);
+	const built = await lowerAll(source, { map: true });
 	const store = new Store(path.resolve(options.contracts || CONTRACTS), id);
 
 	if (store.occupied() && !options.force)

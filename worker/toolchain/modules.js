@@ -4,7 +4,7 @@
  */
 "use strict";
 
-const names = ["core", "net", "block", "tx"];
+const names = ["core", "net", "data", "kv", "block", "tx", "utils", "context"];
 
 /* null: not one of ours; else { name, known }. */
 function parse(specifier) {

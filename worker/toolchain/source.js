@@ -7,7 +7,7 @@ const fs = require("fs");
 const path = require("path");
 
 const { Boundary, Refused } = require("./boundary");
-const { Failure, placeInText } = require("./messages");
+const { Failure, format, placeInText } = require("./messages");
 const { lower } = require("./lower");
 
 /* The files that a contract's directory may have (sv_contract.c knows the same). */
@@ -71,6 +71,26 @@ async function lowerEntry(dir, file, options) {
 	}
 }
 
+/* All of a contract's files, with their names and the compiler's warnings shown; or everything wrong with them. */
+async function lowerAll(source, options) {
+	const built = [], failures = [];
+
+	for (const { stem, file } of source.entries)
+		try {
+			const out = await lowerEntry(source.dir, file, options);
+
+			process.stderr.write(format(out.warnings, "warning"));
+			built.push({ ...out, stem, file, name: `${stem}.js` });
+		} catch (e) {
+			if (!(e instanceof Failure))
+				throw e;
+			failures.push(...e.diagnostics);
+		}
+	if (failures.length > 0)
+		throw new Failure(failures);
+	return built;
+}
+
 /* contract.json: { text, value }, or null where there is none. */
 function metadata(dir) {
 	const name = shown(dir, "contract.json");
@@ -105,4 +125,4 @@ function metadata(dir) {
 	return { text, value };
 }
 
-module.exports = { find, lowerEntry, metadata, shown };
+module.exports = { find, lowerAll, metadata, shown };
