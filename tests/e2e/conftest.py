@@ -125,7 +125,8 @@ class Server:
                  base=None, **options):
         """contracts: {id: {file name: text}}, or None: a copy of tests/contracts.
         fake: a Fake's behaviour.  config: text of a configuration file.  base:
-        another server, whose directories are used again."""
+        another server, whose directories are used again.  In options {dir} is
+        the server's directory, {port} its port."""
         if base is None:
             self.dir = Path(tempfile.mkdtemp(prefix="tana-e2e-"))
             self.dir.chmod(0o755)		# other users' processes must come through
@@ -168,6 +169,7 @@ class Server:
             for v in value if isinstance(value, (list, tuple)) else [value]:
                 if isinstance(v, bool):
                     v = "on" if v else "off"
+                v = str(v).replace("{dir}", str(self.dir)).replace("{port}", str(self.http_port))
                 self.command += ["-o", f"{name}={v}"]
         self.options = options
         Server.everyone.append(self)

@@ -532,8 +532,7 @@ def test_contract_by_host_name(start):
 
 
 def test_unix_socket_listener(start):
-    s = start({"both": CONTRACTS["both"]}, config='listen = {"unix:%s"}\n' % "http.sock")
-    until("the socket is there", (s.dir / "http.sock").is_socket)
+    s = start({"both": CONTRACTS["both"]}, listen=["127.0.0.1:{port}", "unix:{dir}/http.sock"])
     with socket.socket(socket.AF_UNIX) as c:
         c.connect(str(s.dir / "http.sock"))
         c.sendall(b"GET /both HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
