@@ -7,6 +7,10 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_image.c %D%/sv_image.h \
 	%D%/sv_lower.c %D%/sv_lower.h \
 	%D%/sv_policy.c %D%/sv_policy.h \
+	%D%/sv_forwarded.c %D%/sv_forwarded.h \
+	%D%/sv_http_check.c %D%/sv_http_check.h \
+	%D%/sv_http_reply.c %D%/sv_http_reply.h \
+	%D%/sv_route.c %D%/sv_route.h \
 	%D%/sv_pool.c %D%/sv_pool.h \
 	%D%/sv_worker.c %D%/sv_worker.h \
 	%D%/sv_proto.h \
