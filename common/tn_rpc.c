@@ -458,14 +458,13 @@ answer(const msgpack_object *o, uint64_t id, const msgpack_object **result, stru
 }
 
 int
-tn_rpc_call(struct tn_rpc_client *c, const char *method, const char *const *params, size_t nparams,
+tn_rpc_call_packed(struct tn_rpc_client *c, const char *method, struct tn_str params,
     int timeout_ms, const msgpack_object **result, struct tn_buf *err)
 {
 	uint64_t deadline = timeout_ms > 0 ? tn_clock_us() + (uint64_t)timeout_ms * 1000u : 0;
 	struct tn_buf out = { .max = TN_RPC_MAX };
 	const msgpack_object *o;
 	msgpack_packer pk;
-	size_t i;
 	int rc;
 
 	*result = NULL;
@@ -474,9 +473,7 @@ tn_rpc_call(struct tn_rpc_client *c, const char *method, const char *const *para
 	msgpack_pack_uint64(&pk, 0);
 	msgpack_pack_uint64(&pk, ++c->id);
 	tn_rpc_pack_key(&pk, method);
-	msgpack_pack_array(&pk, nparams);
-	for (i = 0; i < nparams; i++)
-		tn_rpc_pack_key(&pk, params[i]);
+	tn_buf_putstr(&out, params);
 	rc = out.failed ? TN_ELIMIT : send_all(c->fd, &out, deadline);
 	tn_buf_fini(&out);
 	while (rc == TN_OK) {
@@ -489,6 +486,30 @@ tn_rpc_call(struct tn_rpc_client *c, const char *method, const char *const *para
 	}
 	if (rc != TN_OK && rc != TN_ESCRIPT)
 		tn_buf_printf(err, "%s: %s", method, rc == TN_ESYS ? strerror(errno) : tn_strerror(rc));
+	return rc;
+}
+
+int
+tn_rpc_call(struct tn_rpc_client *c, const char *method, const char *const *params, size_t nparams,
+    int timeout_ms, const msgpack_object **result, struct tn_buf *err)
+{
+	struct tn_buf packed = { .max = TN_RPC_MAX };
+	msgpack_packer pk;
+	size_t i;
+	int rc;
+
+	*result = NULL;
+	tn_rpc_packer(&pk, &packed);
+	msgpack_pack_array(&pk, nparams);
+	for (i = 0; i < nparams; i++)
+		tn_rpc_pack_key(&pk, params[i]);
+	if (packed.failed) {
+		rc = TN_ELIMIT;
+		tn_buf_printf(err, "%s: %s", method, tn_strerror(rc));
+	} else
+		rc = tn_rpc_call_packed(c, method, (struct tn_str){ packed.p, packed.len }, timeout_ms, result,
+		    err);
+	tn_buf_fini(&packed);
 	return rc;
 }
 

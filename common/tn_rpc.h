@@ -51,6 +51,9 @@ struct tn_rpc_client;
 int tn_rpc_connect(struct tn_rpc_client **c, const char *path, struct tn_buf *err);
 int tn_rpc_call(struct tn_rpc_client *c, const char *method, const char *const *params,
     size_t nparams, int timeout_ms, const msgpack_object **result, struct tn_buf *err);
+/* The same with parameters that are no texts: `params` is one packed array. */
+int tn_rpc_call_packed(struct tn_rpc_client *c, const char *method, struct tn_str params,
+    int timeout_ms, const msgpack_object **result, struct tn_buf *err);
 void tn_rpc_client_free(struct tn_rpc_client **c);
 
 #endif
