@@ -18,6 +18,7 @@ TESTS += $(script_tests)
 
 # One log a file; `make check -j2` runs two at a time.
 e2e_tests =
+e2e_tests += %D%/e2e/test_worker.py
 TESTS += $(e2e_tests)
 
 EXTRA_DIST += \
@@ -26,4 +27,5 @@ EXTRA_DIST += \
 	%D%/e2e/run \
 	%D%/e2e/conftest.py \
 	%D%/e2e/fake_worker \
-	%D%/e2e/pytest_tap.py
+	%D%/e2e/pytest_tap.py \
+	%D%/e2e/zygote_harness.py

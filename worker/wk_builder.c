@@ -92,15 +92,10 @@ wk_builder_serve(void)
 	f.ready.generation = setup.generation;
 	if (wk_channel_send(&f) != 0)
 		return 0;
-	for (;;) {
-		rc = wk_channel_next(&f);
-		if (rc == TN_ECLOSED)
-			return 0;
-		if (rc != 0)
-			return WK_EXIT_PROTOCOL;
-		if (f.type == TN_FRAME_BUILD)
-			return serve_build(&f.build);
-		if (f.type == TN_FRAME_RETIRE)
-			return 0;
-	}
+	rc = wk_channel_next(&f);
+	if (rc == TN_ECLOSED || (rc == 0 && f.type == TN_FRAME_RETIRE))
+		return 0;
+	if (rc != 0 || f.type != TN_FRAME_BUILD)
+		return WK_EXIT_PROTOCOL;
+	return serve_build(&f.build);
 }

@@ -283,14 +283,21 @@ compile_file(duk_context *ctx, void *udata)
 	size_t n = wk_text_in(NULL, l->text);
 	char *p;
 
-	/* One function expression and nothing behind it: a "})" in the text is a syntax error. */
+	/* Compiled where they lie: as strings they would be interned for nothing. */
 	p = duk_push_fixed_buffer(ctx, sizeof(head) - 1 + n + sizeof(tail) - 1);
 	memcpy(p, head, sizeof(head) - 1);
 	(void)wk_text_in(p + sizeof(head) - 1, l->text);
 	memcpy(p + sizeof(head) - 1 + n, tail, sizeof(tail) - 1);
-	(void)duk_buffer_to_string(ctx, -1);
+	/*
+	 * The compiler reads to the function's end and looks no further: a brace too
+	 * many would cut the file off in silence.  So it must be a program by itself too.
+	 */
 	wk_host_push_text(ctx, l->name);
-	duk_compile(ctx, DUK_COMPILE_FUNCTION);
+	duk_compile_lstring_filename(ctx, 0, p + sizeof(head) - 1, n);
+	duk_pop(ctx);
+	wk_host_push_text(ctx, l->name);
+	duk_compile_lstring_filename(ctx, DUK_COMPILE_FUNCTION, p,
+	    sizeof(head) - 1 + n + sizeof(tail) - 1);
 	return 1;
 }
 

@@ -1,0 +1,864 @@
+"""The zygote and its workers, without server and sandbox: what each frame
+does, and that no contract gets further than its own request."""
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import time
+
+import pytest
+
+from zygote_harness import (
+    BUILD, BUILDER, CMD, EXIT, EXITED, FAULTS, FRESH, MAGIC, PROCESS, REUSE, REVOKED, RUNNING,
+    SETUP, SIGNAL, SNAPSHOT, SPAWN, SPAWNED, STAY, WORKER, Gone, Worker, Zygote, encode)
+
+HOW = subprocess.run([os.path.join(BUILD, "tana-worker"), "--version"], capture_output=True,
+                     text=True, check=True).stdout
+SYSTEM_DUKTAPE = "system library" in HOW
+
+
+@pytest.fixture(scope="module")
+def zygote():
+    z = Zygote()
+    assert z.failed is None, z.failed
+    yield z
+    z.close()
+
+
+@pytest.fixture
+def worker(zygote):
+    w = zygote.spawn()
+    assert w.receive().type == "ready"
+    yield w
+    w.close()
+
+
+@pytest.fixture(scope="module")
+def images(zygote):
+    """Images by their source, made once."""
+    made = {}
+
+    def image(source, **kw):
+        if source not in made:
+            made[source] = zygote.image(source, **kw)
+        return made[source]
+
+    yield image
+    for im in made.values():
+        os.close(im.memfd)
+
+
+HELLO = "exports.get = function (req) { return 'hello'; };"
+
+# Globals, prototypes, built-ins, the module's own state, the contract's exports.
+COUNTER = """
+var n = 0, list = [];
+exports.get = function (req) {
+	var seen = [n, list.length, typeof leaked, typeof {}.leaked, [].map === Array.prototype.forEach,
+	    typeof JSON.leaked, typeof exports.leaked];
+	n++;
+	list.push(new Array(1000).join('x'));
+	(function () { return this; })().leaked = 1;
+	Object.prototype.leaked = 1;
+	Array.prototype.map = Array.prototype.forEach;
+	JSON.leaked = 1;
+	exports.leaked = 1;
+	delete Object.prototype.leaked;
+	Object.defineProperty(Object.prototype, 'leaked', { value: 1, enumerable: false });
+	return seen;
+};
+"""
+UNTOUCHED = [0, 0, "undefined", "undefined", False, "undefined", "undefined"]
+
+
+def value(reply):
+    assert reply["fault"] == 0, (FAULTS[reply["fault"]], reply["message"])
+    assert reply["status"] == 200
+    return json.loads(reply["body"])
+
+
+def assert_still_serves(w, images):
+    assert value(w.invoke(images(HELLO))) == "hello"
+
+
+# -- the zygote
+
+
+def test_zygote_says_how_long_it_took_and_how_large_the_base_is(zygote):
+    assert zygote.ready["warm_us"] > 0
+    assert 4096 <= zygote.ready["image_bytes"] < zygote.memory_max()
+    assert zygote.ready["image_bytes"] % 4096 == 0
+    assert zygote.ready["layers"] == 0
+
+
+def test_worker_is_ready_with_version_and_generation(zygote):
+    w = zygote.spawn()
+    frame = w.receive()
+    assert frame.type == "ready"
+    assert frame["version"] == 1
+    assert frame["generation"] == zygote.generation
+    w.close()
+
+
+def test_worker_holds_no_descriptor_but_its_own(worker):
+    fds = sorted(int(fd) for fd in os.listdir(f"/proc/{worker.pid}/fd"))
+    assert fds == [0, 1, 2, 3]
+    for fd in (0, 1):
+        assert os.readlink(f"/proc/{worker.pid}/fd/{fd}") == "/dev/null"
+
+
+def test_worker_keeps_no_descriptor_of_an_image(worker, images):
+    assert_still_serves(worker, images)
+    assert sorted(os.listdir(f"/proc/{worker.pid}/fd")) == ["0", "1", "2", "3"]
+
+
+def test_channel_is_closed_when_the_worker_dies(zygote):
+    """Nobody else holds its end: not the zygote, not a sibling."""
+    w = zygote.spawn()
+    w.receive()
+    sibling = zygote.spawn()
+    sibling.receive()
+    zygote.command(SIGNAL, w.number, sig=signal.SIGKILL)
+    with pytest.raises(Gone):
+        w.receive()
+    assert w.exit_status() == -signal.SIGKILL
+    sibling.close()
+
+
+def test_worker_ends_when_the_channel_closes(zygote):
+    w = zygote.spawn()
+    w.receive()
+    w.sock.close()
+    assert w.exit_status() == 0
+
+
+@pytest.mark.parametrize("what", ["no descriptors", "too few for a builder", "role", "number taken"])
+def test_senseless_spawn_is_refused(zygote, worker, what):
+    a, b = socket.socketpair()
+    number, role, fds = 900001, WORKER, [a.fileno(), b.fileno()]
+    if what == "no descriptors":
+        fds = []
+    elif what == "too few for a builder":
+        role = BUILDER
+    elif what == "role":
+        role = 7
+    else:
+        number = worker.number
+    zygote.command(SPAWN, number, role, fds=fds)
+    event = zygote.wait(SPAWNED, worker=number)
+    assert event["status"] != 0 and event["fds"] == []
+    a.close()
+    b.close()
+    w = zygote.spawn()              # and it goes on
+    assert w.receive().type == "ready"
+    w.close()
+
+
+def test_signal_for_an_unknown_worker_is_ignored(zygote):
+    zygote.command(SIGNAL, 900002, sig=signal.SIGKILL)
+    w = zygote.spawn()
+    assert w.receive().type == "ready"
+    w.close()
+
+
+def running(pid):
+    """Alive and not merely unreaped."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def small_zygote(**kw):
+    z = Zygote(memory_max=16 << 20, **kw)
+    assert z.failed is None, z.failed
+    return z
+
+
+def test_all_end_when_the_fronts_socket_closes():
+    z = small_zygote()
+    workers = [z.spawn() for _ in range(3)]
+    for w in workers:
+        assert w.receive().type == "ready"
+    z.sock.close()
+    assert z.process.wait(60) == 0
+    for w in workers:
+        assert w.ended()
+    z.close()
+
+
+def test_workers_end_with_a_killed_zygote():
+    z = small_zygote()
+    workers = [z.spawn() for _ in range(2)]
+    for w in workers:
+        assert w.receive().type == "ready"
+    z.process.kill()
+    for w in workers:
+        assert w.ended()
+    z.close()
+
+
+def test_exit_waits_for_the_last_worker():
+    z = small_zygote()
+    w = z.spawn()
+    assert w.receive().type == "ready"
+    z.command(EXIT)
+    z.command(SPAWN, 99, WORKER, fds=[w.sock.fileno(), w.sock.fileno()])
+    assert z.wait(SPAWNED, worker=99)["status"] != 0     # nobody new
+    assert z.process.poll() is None
+    w.send("retire")
+    assert w.exit_status() == 0
+    assert z.process.wait(60) == 0
+    z.close()
+
+
+@pytest.mark.parametrize("what", ["magic", "size", "isolation", "memory", "reply"])
+def test_senseless_setup_is_refused_with_a_reason(what):
+    fields = [MAGIC, SNAPSHOT, 1, 16 << 20, 1 << 20, 1 << 20, STAY, STAY, 0, 0, 0]
+    if what == "magic":
+        fields[0] += 1
+    elif what == "isolation":
+        fields[1] = 4
+    elif what == "memory":
+        fields[3] = 1 << 40
+    elif what == "reply":
+        fields[5] = 1 << 40
+    setup = SETUP.pack(*fields)
+    z = Zygote(setup=setup[:-8] if what == "size" else setup)
+    assert z.failed and "setup" in z.failed
+    assert z.process.wait(60) == 1
+    z.close()
+
+
+def test_zygote_ends_quietly_when_nobody_sets_it_up():
+    z = Zygote(start=False)
+    z.sock.close()
+    assert z.process.wait(60) == 0
+    z.close()
+
+
+def test_heap_that_does_not_fit_is_said_so():
+    z = Zygote(memory_max=1 << 20)
+    assert z.failed and "runtime" in z.failed
+    assert z.process.wait(60) == 1
+    z.close()
+
+
+def test_a_packet_that_is_no_command_ends_the_generation():
+    z = small_zygote()
+    w = z.spawn()
+    assert w.receive().type == "ready"
+    z.sock.send(CMD.pack(MAGIC ^ 1, SPAWN, 5, 0, 0))
+    assert z.process.wait(60) == 1
+    assert w.ended()
+    z.close()
+
+
+# -- building
+
+
+def test_image_names_its_exports_and_its_size(zygote, images):
+    built = images(HELLO).built
+    assert built["exports"] == ["get"]
+    assert zygote.ready["image_bytes"] <= built["bytes"] < zygote.memory_max()
+    both = zygote.image("exports.get = function () {}; exports.post = function () {};")
+    assert both.built["exports"] == ["get", "post"]
+    os.close(both.memfd)
+
+
+def test_image_of_two_files(zygote, worker):
+    im = zygote.image("", files=["get.js", HELLO, "post.js", "exports.post = function () { return 'p'; };"])
+    assert im.built["exports"] == ["get", "post"]
+    assert value(worker.invoke(im, function="post", method="POST")) == "p"
+    os.close(im.memfd)
+
+
+def test_finished_image_can_be_sealed(images):
+    import fcntl
+    seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
+    im = images("exports.get = function () { return 'sealed'; };")
+    fcntl.fcntl(im.memfd, fcntl.F_ADD_SEALS, seals)
+
+
+@pytest.mark.parametrize("source, message", [
+    ("exports.get = function () {\n\n  return 1 +;\n};", "get.js:3:"),
+    ("exports.get = function () {", "get.js"),
+    ("});  (function () {", "get.js"),
+    ("var a;\nnull.x;", "TypeError"),
+    ("throw new Error('not today');", "not today"),
+    ("throw 5;", "5"),
+    ("var x = 1;", ""),
+])
+def test_bad_contract_is_refused_with_a_reason(zygote, source, message):
+    builder, memfd = zygote.build(source)
+    built = builder.receive_past_logs()
+    assert built.type == "built"
+    assert built.fault_name == "COMPILE"
+    assert message in built["message"] and built["message"]
+    assert builder.exit_status() == 0
+    os.close(memfd)
+
+
+def test_endless_module_level_ends_at_its_deadline(zygote):
+    builder, memfd = zygote.build("console.log('begun'); for (;;) ;")
+    assert builder.receive().type == "log"
+    builder.deadline(1)
+    assert builder.receive().fault_name == "DEADLINE"
+    assert builder.exit_status() == 0
+    os.close(memfd)
+
+
+def test_greedy_module_level_meets_the_memory_limit(zygote):
+    builder, memfd = zygote.build("var a = []; for (;;) a.push(new Uint8Array(1 << 16));")
+    assert builder.receive().fault_name == "MEMORY"
+    os.close(memfd)
+
+
+def test_module_level_log_comes_with_id_0(zygote):
+    builder, memfd = zygote.build("console.log('loading'); " + HELLO)
+    log = builder.receive()
+    assert log.type == "log" and log["id"] == 0 and log["text"] == "loading"
+    assert builder.receive().fault_name == "NONE"
+    os.close(memfd)
+
+
+# -- requests
+
+
+def test_reply_carries_value_and_times(worker, images):
+    reply = worker.invoke(images(HELLO))
+    assert value(reply) == "hello"
+    headers = dict(zip(reply["headers"][::2], reply["headers"][1::2]))
+    assert headers["content-type"].startswith("application/json")
+    assert reply["message"] == ""
+    for phase in ("heap_us", "compile_us", "bootstrap_us", "execution_us", "result_us"):
+        assert reply[phase] < 60e6
+
+
+def test_many_requests_on_one_mapping(worker, images):
+    for _ in range(50):
+        assert_still_serves(worker, images)
+
+
+def test_handler_sees_the_request(worker, images):
+    im = images("exports.post = function (req, body) { return [req.path, req.query, body, req.ip]; };")
+    reply = worker.invoke(im, function="post", method="POST", path="/a/b", query="x=1&y=2",
+                          url="http://localhost/test/a/b?x=1&y=2",
+                          headers=["content-type", "application/json"], body=b'{"k":[1,2]}')
+    path, query, body, ip = value(reply)
+    assert path == "/a/b" and body == {"k": [1, 2]}
+    assert query == {"x": "1", "y": "2"}
+    assert ip == "127.0.0.1"
+
+
+def test_snapshot_leaves_nothing_of_the_last_request(worker, images):
+    im = images(COUNTER)
+    for _ in range(5):
+        assert value(worker.invoke(im)) == UNTOUCHED
+
+
+def test_state_of_the_module_level_is_there_each_time(worker, images):
+    im = images("var n = 40; n += 2; exports.get = function () { return n++; };")
+    assert [value(worker.invoke(im)) for _ in range(3)] == [42, 42, 42]
+
+
+def test_contracts_take_turns_on_one_worker(worker, images):
+    a = images("var who = 'a'; exports.get = function () { who += '!'; return who; };")
+    b = images("var who = 'b'; exports.get = function () { who += '?'; return who; };")
+    seen = []
+    for _ in range(4):
+        seen += [value(worker.invoke(a)), value(worker.invoke(b))]
+    assert seen == ["a!", "b?"] * 4
+
+
+def test_image_that_is_not_here_is_our_fault_not_the_workers_end(worker, images):
+    id = worker.post(12345)
+    assert FAULTS[worker.answer(id)["fault"]] == "INTERNAL"
+    assert_still_serves(worker, images)
+
+
+def test_image_of_another_generation_is_refused(worker, images):
+    z = small_zygote(generation=8)
+    z.memory_max = lambda: 32 << 20      # the length that this worker's arena has
+    memfd = os.memfd_create("image", os.MFD_CLOEXEC)
+    os.ftruncate(memfd, 32 << 20)
+    im = images(HELLO)
+    stranger = type(im)(memfd, None)
+    id = worker.post(stranger)
+    assert FAULTS[worker.answer(id)["fault"]] == "INTERNAL"
+    worker.image = 0
+    assert_still_serves(worker, images)
+    os.close(memfd)
+    z.close()
+
+
+RANDOM = "exports.get = function () { return [Math.random(), Math.random()]; };"
+
+
+def test_random_numbers_are_new_for_each_request(worker, images):
+    im = images(RANDOM)
+    seen = [v for _ in range(10) for v in value(worker.invoke(im))]
+    assert len(set(seen)) == 20
+    assert all(0 <= v < 1 for v in seen)
+
+
+def test_random_numbers_come_from_the_frames_seed_alone(zygote, images):
+    im = images(RANDOM)
+    seen = []
+    for _ in range(2):
+        w = zygote.spawn()
+        w.receive()
+        w.invoke(im)
+        seen.append(value(w.invoke(im, seed=b"s" * 32)))
+        w.close()
+    assert seen[0] == seen[1]
+
+
+def test_clock_goes_on(worker, images):
+    im = images("exports.get = function () { return Date.now(); };")
+    before = time.time() * 1000 - 1
+    a = value(worker.invoke(im))
+    time.sleep(0.02)
+    b = value(worker.invoke(im))
+    assert before <= a < b <= time.time() * 1000 + 1
+
+
+def test_time_zone_is_utc_and_needs_no_file(worker, images):
+    im = images("exports.get = function () { var d = new Date(0); return [d.getHours(), d.getTimezoneOffset(), String(d)]; };")
+    hours, offset, text = value(worker.invoke(im))
+    assert hours == 0 and offset == 0
+    assert text.startswith("1970-01-01 00:00:00") or "00:00:00 GMT+0000" in text
+
+
+EMOJI = "grüße 😀 𝄞 €"
+
+
+def test_text_crosses_both_ways_whole(worker, images):
+    im = images("""
+        exports.post = function (req, body) {
+            console.log(body.s);
+            return [body.s, body.s.length, '\\ud83d\\ude00', req.path];
+        };""")
+    reply = worker.invoke(im, function="post", method="POST", path="/" + EMOJI,
+                          headers=["content-type", "application/json"],
+                          body=json.dumps({"s": EMOJI}, ensure_ascii=False).encode())
+    text, length, face, path = value(reply)
+    assert text == EMOJI and path == "/" + EMOJI
+    assert length == len(EMOJI.encode("utf-16-le")) // 2
+    assert face == "😀"
+    assert worker.logs[0]["text"] == EMOJI
+
+
+def test_lone_surrogate_leaves_as_replacement(worker, images):
+    im = images("exports.get = function () { console.log('a\\ud83d'); return '\\ude00b'; };")
+    reply = worker.invoke(im)
+    assert worker.logs[0]["text"] == "a\ufffd"
+    # JSON may escape it instead: either way the bytes are valid UTF-8.
+    assert value(reply) in ("\ufffdb", "\ude00b")
+
+
+def test_invalid_bytes_never_become_hidden_keys(worker, images):
+    im = images("""
+        exports.get = function (req) {
+            var o = {};
+            o[req.path] = 1;
+            return [Object.keys(o).length, req.path.length];
+        };""")
+    value(worker.invoke(im))            # mapped now
+    for path in (b"\xff\xffhidden", b"\x81symbol\xff", b"\x82x", b"\xed\xa0\x80"):
+        id = worker.last_id = worker.last_id + 1
+        worker.slot(0, id, 1)
+        stand_in = "PATH" + "x" * len(path)
+        frame = encode("invoke", id=id, image=im.number, contract="test", function="get",
+                       method="GET", url="http://localhost/", path=stand_in, now=0.0,
+                       seed=os.urandom(32))
+        worker.sock.sendall(frame.replace(stand_in.encode(), b"/abc" + path))
+        keys, length = value(worker.answer(id))
+        worker.restored(id)
+        assert keys == 1 and length > 4
+
+
+def test_console_records_come_before_the_reply_with_its_id(worker, images):
+    im = images("exports.get = function () { console.log('one'); console.error('two'); return 3; };")
+    id = worker.post(im)
+    worker.answer(id)
+    worker.restored(id)
+    assert [(f["id"], f["text"]) for f in worker.logs] == [(id, "one"), (id, "two")]
+    assert worker.logs[0]["level"] > worker.logs[1]["level"]
+
+
+def test_long_console_record_is_cut_at_a_character(worker, images):
+    im = images("exports.get = function () { var s = '€'; while (s.length < 100000) s += s; console.log(s); return 1; };")
+    worker.invoke(im)
+    text = worker.logs[0]["text"]
+    assert 1000 < len(text.encode()) <= 16 << 10
+    assert set(text) == {"€"}
+
+
+def test_exception_is_told_with_its_stack(worker, images):
+    im = images("exports.get = function () { function deep() { throw new TypeError('oh no'); } deep(); };")
+    reply = worker.invoke(im)
+    assert FAULTS[reply["fault"]] == "THREW"
+    assert "oh no" in reply["message"] and "deep" in reply["message"]
+    assert reply["status"] == 0 and reply["body"] == b""
+    assert_still_serves(worker, images)
+
+
+def test_method_that_is_not_exported(worker, images):
+    reply = worker.invoke(images(HELLO), function="post", method="POST")
+    assert FAULTS[reply["fault"]] == "METHOD"
+
+
+@pytest.mark.parametrize("unit, times", [("x", 2 << 20), ("€", 400000), ("😀", 300000)])
+def test_reply_beyond_reply_max_is_a_fault(worker, images, unit, times):
+    im = images(f"exports.get = function () {{ var s = '{unit}'; while (s.length < {times}) s += s; return s; }};")
+    assert FAULTS[worker.invoke(im)["fault"]] == "REPLY_SIZE"
+    assert_still_serves(worker, images)
+
+
+def test_largest_reply_arrives_whole(worker, images):
+    im = images("exports.get = function () { var s = 'x'; while (s.length < 524288) s += s; return s; };")
+    assert value(worker.invoke(im)) == "x" * 524288
+
+
+# -- limits
+
+
+LOOP = "for (;;) ;"
+REGEXP = "return /^(a+)+$/.test(new Array(60).join('a') + 'b');"
+SORT = """
+	var a = [], i;
+	for (i = 0; i < 200000; i++) a.push((i * 7919) % 200003);
+	console.log('sorting');
+	for (;;) a.sort(function (x, y) { return x - y; }).reverse();
+"""
+INDEX = "var s = new Array(1 << 20).join('ab'), n = new Array(1 << 19).join('ab') + 'c'; for (;;) s.indexOf(n);"
+LOGS = "for (;;) console.log('again and again');"
+CATCH = "for (;;) try { for (;;) ; } catch (e) {} finally { continue; }"
+RANDOMS = "for (;;) Math.random();"
+
+
+@pytest.mark.parametrize("body", [LOOP, REGEXP, SORT, INDEX, LOGS, CATCH, RANDOMS],
+                         ids=["loop", "regexp", "sort", "indexof", "log", "catch", "random"])
+def test_deadline_ends_the_request_and_not_the_worker(worker, images, body):
+    im = images("exports.get = function () { console.log('begun'); " + body + " };")
+    for _ in range(2):
+        id = worker.post(im)
+        assert worker.receive()["text"] == "begun"
+        worker.deadline(id)
+        reply = worker.answer(id)
+        assert FAULTS[reply["fault"]] == "DEADLINE"
+        worker.restored(id)
+        assert_still_serves(worker, images)
+
+
+def test_deadline_that_comes_at_once(worker, images):
+    """Before the first byte of the contract has run: it is not lost."""
+    im = images("exports.get = function () { for (;;) ; };")
+    for _ in range(10):
+        id = worker.last_id + 1
+        worker.deadline(id)
+        worker.post(im)
+        assert FAULTS[worker.answer(id)["fault"]] == "DEADLINE"
+        worker.restored(id)
+
+
+def test_late_deadline_does_not_hit_the_next_request(worker, images):
+    im = images("exports.get = function () { var n = 0, end = Date.now() + 30; while (Date.now() < end) n++; return 'done'; };")
+    last = worker.post(images(HELLO))
+    worker.answer(last)
+    worker.restored(last)
+    for _ in range(3):
+        id = worker.post(im)
+        worker.wait_running()
+        worker.deadline(last)           # for a request that was answered already
+        assert value(worker.answer(id)) == "done"
+        worker.restored(id)
+        last = id
+
+
+MEMORY = {
+    "bytes": "var a = []; for (;;) a.push(new Uint8Array(1 << 20));",
+    "objects": "var a = []; for (;;) a.push({ a: 1, b: [2] });",
+    "string": "var s = 'x'; for (;;) s += s;",
+    "caught": "var a = []; for (;;) try { a.push(new Uint8Array(1 << 20)); } catch (e) { return 'fine'; }",
+}
+
+
+@pytest.mark.parametrize("how", MEMORY)
+def test_memory_limit_ends_the_request_and_not_the_worker(worker, images, how):
+    im = images("exports.get = function () { " + MEMORY[how] + " };")
+    reply = worker.invoke(im)
+    assert FAULTS[reply["fault"]] == ("THREW" if how == "string" and reply["fault"] == FAULTS.index("THREW")
+                                      else "MEMORY")
+    assert_still_serves(worker, images)
+
+
+@pytest.mark.skipif(SYSTEM_DUKTAPE, reason="the system's Duktape does not check the native stack")
+@pytest.mark.parametrize("body", [
+    "function f() { return f() + 1; } return f();",
+    "function f(x) { return [1].map(function () { return f(x); }); } return f(1);",
+    "var s = new Array(200001).join('['); return JSON.parse(s);",
+    "return new RegExp(new Array(100001).join('(')).test('a');",
+    "return eval(new Array(100001).join('(') + '1');",
+    "var o = {}; o.toString = function () { return '' + o; }; return '' + o;",
+    "return /^(?:a|b)*$/.test(new Array(2000000).join('a'));",
+], ids=["calls", "native", "json", "regexp", "parser", "tostring", "backtracking"])
+def test_deep_recursion_is_an_error_of_the_script(worker, images, body):
+    im = images("exports.get = function () { try { " + body + " } catch (e) { return e.name; } return 'no error'; };")
+    reply = worker.invoke(im)
+    assert reply["fault"] == 0 or FAULTS[reply["fault"]] == "MEMORY"
+    if reply["fault"] == 0:
+        assert value(reply) in ("RangeError", "SyntaxError", "no error")
+    assert_still_serves(worker, images)
+
+
+# -- waiting
+
+
+SLEEPER = """
+exports.get = function () {
+	return { then: function (done) { setTimeout(function () { setTimeout(function () { done('woken'); }, 5); }, 5); } };
+};
+"""
+
+
+def sleep_of(w, id):
+    frame = w.receive()
+    assert frame.type == "sleep" and frame["id"] == id
+    assert 0 < frame["ms"] <= 1000
+    return frame
+
+
+def test_timers_wait_at_the_front(worker, images):
+    id = worker.post(images(SLEEPER))
+    for _ in range(2):
+        frame = sleep_of(worker, id)
+        time.sleep(frame["ms"] / 1000)
+        worker.send("wake", id=id)
+    assert value(worker.answer(id)) == "woken"
+    worker.restored(id)
+
+
+def test_waking_too_early_makes_it_ask_again(worker, images):
+    im = images("exports.get = function () { return { then: function (done) { setTimeout(function () { done('late'); }, 400); } }; };")
+    id = worker.post(im)
+    assert sleep_of(worker, id)["ms"] > 100
+    worker.send("wake", id=id)
+    assert sleep_of(worker, id)["ms"] > 0
+    time.sleep(0.4)
+    worker.send("wake", id=id)
+    assert value(worker.answer(id)) == "late"
+
+
+def test_frames_behind_a_sleeping_request_keep_their_places(worker, images):
+    im, hello = images(SLEEPER), images(HELLO)
+    first = worker.post(im)
+    sleep_of(worker, first)
+    others = [worker.post(im, slot=1), worker.post(hello, slot=2)]
+    worker.send("wake", id=999999)          # for somebody who is gone
+    time.sleep(0.01)
+    worker.send("wake", id=first)
+    sleep_of(worker, first)
+    time.sleep(0.01)
+    worker.send("wake", id=first)
+    assert value(worker.answer(first)) == "woken"
+    worker.restored(first)
+    sleep_of(worker, others[0])
+    for _ in range(2):
+        time.sleep(0.01)
+        worker.send("wake", id=others[0])
+        frame = worker.receive()
+    assert frame.type == "reply" and value(frame) == "woken"
+    worker.restored(others[0])
+    assert value(worker.answer(others[1])) == "hello"
+
+
+def test_deadline_while_asleep(worker, images):
+    id = worker.post(images(SLEEPER))
+    sleep_of(worker, id)
+    worker.deadline(id)
+    assert FAULTS[worker.answer(id)["fault"]] == "DEADLINE"
+    worker.restored(id)
+    assert_still_serves(worker, images)
+
+
+def test_promise_that_nothing_can_settle(worker, images):
+    im = images("exports.get = function () { return { then: function () {} }; };")
+    assert FAULTS[worker.invoke(im)["fault"]] == "UNSETTLED"
+    assert_still_serves(worker, images)
+
+
+def test_timer_of_an_answered_request_is_gone(worker, images):
+    im = images("exports.get = function () { setTimeout(function () { console.log('ghost'); }, 1); return 'first'; };")
+    for _ in range(3):
+        assert value(worker.invoke(im)) == "first"
+        assert worker.logs == []
+        time.sleep(0.005)
+
+
+# -- frames
+
+
+def test_frames_are_answered_in_order(worker, images):
+    im = images("exports.get = function (req) { return req.path; };")
+    ids = [worker.post(im, slot=i, path=f"/{i}") for i in range(8)]
+    for i, id in enumerate(ids):
+        assert value(worker.answer(id)) == f"/{i}"
+        worker.restored(id)
+        assert worker.slot_state(i) == RUNNING
+
+
+def test_revoked_frame_is_skipped(worker, images):
+    im = images(HELLO)
+    worker.post(im, slot=3, state=REVOKED)
+    id = worker.post(im, slot=4)
+    assert value(worker.answer(id)) == "hello"      # the next frame, and nothing before it
+    assert worker.slot_state(3) == REVOKED
+
+
+def test_slot_of_another_request_is_not_run(worker, images):
+    """The front reused the slot: the old frame must not start."""
+    im = images(HELLO)
+    worker.post(im, slot=2, **{"id": 77})
+    id = worker.post(im, slot=5)
+    assert value(worker.answer(id)) == "hello"
+
+
+def test_image_comes_even_with_a_revoked_frame(worker, images):
+    im = images("exports.get = function () { return 'mapped'; };")
+    worker.post(im, slot=1, state=REVOKED)
+    assert worker.image == im.number
+    assert value(worker.invoke(im)) == "mapped"
+
+
+def test_frame_in_pieces(worker, images):
+    im = images(HELLO)
+    assert_still_serves(worker, images)
+    id = worker.last_id = worker.last_id + 1
+    worker.slot(0, id, 1)
+    data = encode("invoke", id=id, image=im.number, contract="test", function="get", method="GET",
+                  url="http://localhost/", path="/", now=0.0, seed=b"")
+    for i in range(0, len(data), 7):
+        worker.sock.sendall(data[i:i + 7])
+    assert value(worker.answer(id)) == "hello"
+
+
+@pytest.mark.parametrize("data", [
+    struct.pack(">I", 3) + b"\xff\xff\xff",
+    struct.pack(">I", 0),
+    struct.pack(">I", 0xFFFFFFFF) + b"x",
+    struct.pack(">I", (16 << 20) + 1),
+    encode("ready", version=1, generation=7),
+    encode("wake", id=1)[:4] + b"\x92\x06\xa1",
+    encode("invoke", id=1, slot=16),
+    encode("invoke", id=1, isolation=4),
+    encode("invoke", id=1, image=1, image_follows=1),
+    encode("build", id=1),
+], ids=["no array", "empty", "huge", "too long", "direction", "kind", "slot", "isolation", "no image", "builder's"])
+def test_senseless_frame_ends_the_worker_with_71(zygote, data):
+    w = zygote.spawn()
+    assert w.receive().type == "ready"
+    w.sock.sendall(data)
+    assert w.exit_status() == 71
+    w.close()
+
+
+def test_builder_takes_no_request(zygote):
+    memfd = os.memfd_create("image", os.MFD_CLOEXEC)
+    os.ftruncate(memfd, zygote.memory_max())
+    builder = zygote.spawn(BUILDER, memfd)
+    assert builder.receive().type == "ready"
+    builder.send("invoke", id=1)
+    assert builder.exit_status() == 71
+    os.close(memfd)
+
+
+def test_retire_ends_the_worker_after_what_it_has(zygote, images):
+    w = zygote.spawn()
+    assert w.receive().type == "ready"
+    ids = [w.post(images(HELLO), slot=i) for i in range(3)]
+    w.send("retire", reason=1)
+    for id in ids:
+        assert value(w.answer(id)) == "hello"
+        w.restored(id)
+    with pytest.raises(Gone):
+        w.receive()
+    assert w.exit_status() == 0
+    w.close()
+
+
+# -- the other ways to a heap
+
+
+def test_process_mode_ends_after_one_request(zygote, images):
+    for _ in range(2):
+        w = zygote.spawn()
+        assert w.receive().type == "ready"
+        assert value(w.invoke(images(COUNTER), isolation=PROCESS)) == UNTOUCHED
+        with pytest.raises(Gone):
+            w.receive()
+        assert w.exit_status() == 0
+        w.close()
+
+
+def test_reuse_mode_keeps_the_heap(worker, images):
+    im = images("var n = 0; exports.get = function () { return [n++, Math.random()]; };")
+    seen = [value(worker.invoke(im, isolation=REUSE)) for _ in range(4)]
+    assert [n for n, _ in seen] == [0, 1, 2, 3]
+    assert len({r for _, r in seen}) == 4
+
+
+def test_reuse_mode_collects_garbage(worker, images):
+    im = images("exports.get = function () { var a = [], i; for (i = 0; i < 40; i++) a.push(new Uint8Array(1 << 17), { a: a }); return 1; };")
+    for _ in range(20):                     # 100 MB in all, in an arena of 32
+        assert value(worker.invoke(im, isolation=REUSE)) == 1
+
+
+def test_reuse_mode_ends_a_worker_whose_heap_was_left_in_the_middle(zygote, images):
+    w = zygote.spawn()
+    assert w.receive().type == "ready"
+    id = w.post(images("exports.get = function () { for (;;) ; };"), isolation=REUSE)
+    w.wait_running()
+    w.deadline(id)
+    assert FAULTS[w.answer(id)["fault"]] == "DEADLINE"
+    assert w.exit_status() == 0
+    w.close()
+
+
+def test_fresh_mode_compiles_for_each_request(worker):
+    for path in ("/a", "/b"):
+        reply = worker.invoke(isolation=FRESH, source=["get.js", COUNTER], path=path)
+        assert value(reply) == UNTOUCHED
+        assert reply["heap_us"] > 0 and reply["compile_us"] > 0
+
+
+def test_fresh_mode_tells_what_does_not_compile(worker, images):
+    reply = worker.invoke(isolation=FRESH, source=["get.js", "exports.get = function ( {"])
+    assert FAULTS[reply["fault"]] == "COMPILE"
+    assert "get.js" in reply["message"]
+    assert_still_serves(worker, images)
+
+
+def test_fresh_mode_deadline_at_the_module_level(worker):
+    id = worker.post(isolation=FRESH, source=["get.js", "console.log('begun'); for (;;) ;"])
+    assert worker.receive()["text"] == "begun"
+    worker.deadline(id)
+    assert FAULTS[worker.answer(id)["fault"]] == "DEADLINE"
+    worker.restored(id)
+    reply = worker.invoke(isolation=FRESH, source=["get.js", HELLO])
+    assert value(reply) == "hello"
+
+
+def test_modes_may_change_on_one_worker(worker, images):
+    im = images(COUNTER)
+    assert value(worker.invoke(im)) == UNTOUCHED
+    assert value(worker.invoke(im, isolation=REUSE)) == UNTOUCHED
+    assert value(worker.invoke(im, isolation=REUSE)) != UNTOUCHED
+    assert value(worker.invoke(im)) == UNTOUCHED
+    assert value(worker.invoke(isolation=FRESH, source=["get.js", HELLO])) == "hello"
+    assert value(worker.invoke(im)) == UNTOUCHED
