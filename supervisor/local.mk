@@ -33,3 +33,7 @@ noinst_LIBRARIES += %D%/libsv.a
 sbin_PROGRAMS = tana-edge
 tana_edge_SOURCES = %D%/sv_main.c
 tana_edge_LDADD = $(SV_LIBS)
+
+bin_PROGRAMS += tana-ctl
+tana_ctl_SOURCES = %D%/ctl_main.c %D%/ctl_show.c %D%/ctl_show.h
+tana_ctl_LDADD = $(TN_LIBS) $(JANSSON_LIBS)

@@ -1,0 +1,404 @@
+/*
+ * tana-ctl: talk to a running tana-edge over its control socket.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
+
+#include "ctl_show.h"
+#include "tn_err.h"
+#include "tn_options.h"
+#include "tn_rpc.h"
+
+/* What answers from memory answers at once, or hangs.  Other calls may take their time. */
+#define QUICK_MS	15000
+#define GONE_POLL_MS	100
+
+struct ctl {
+	const char	*socket;
+	struct tn_rpc_client *client;
+};
+
+typedef int command_fn(struct ctl *ctl, const char *name, int argc, char **argv);
+
+#define TN_COMMAND(sym, name, args, doc) static command_fn do_##sym;
+#include "commands.def"
+
+static const struct command {
+	const char	*name, *args, *doc;
+	command_fn	*run;
+} commands[] = {
+#define TN_COMMAND(sym, name, args, doc) { name, args, doc, do_##sym },
+#include "commands.def"
+};
+#define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+/* ---- saying what is wrong ---- */
+
+static int __attribute__((format(printf, 1, 2)))
+usage(const char *fmt, ...)
+{
+	va_list ap;
+
+	(void)fputs("tana-ctl: ", stderr);
+	va_start(ap, fmt);
+	(void)vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	(void)fputs("; see tana-ctl --help\n", stderr);
+	return TN_EXIT_USAGE;
+}
+
+static int
+no_arguments(const char *name, int argc, char **argv)
+{
+	return argc == 0 ? 0 : usage("%s: unexpected argument: %s", name, argv[0]);
+}
+
+static void
+complain(const char *before, const struct tn_buf *text)
+{
+	(void)fprintf(stderr, "tana-ctl: %s%.*s\n", before, text->p != NULL ? (int)text->len : 0,
+	    text->p != NULL ? text->p : "");
+}
+
+/* ---- calls ---- */
+
+static int
+call(struct ctl *ctl, const char *method, struct tn_str params, int timeout_ms,
+    const msgpack_object **result)
+{
+	struct tn_buf err = { 0 };
+	int rc, code = TN_EXIT_OK;
+
+	if (ctl->client == NULL && (rc = tn_rpc_connect(&ctl->client, ctl->socket, &err)) != 0) {
+		complain(rc == TN_EDENIED ? "no access to the server: " : "no server there: ", &err);
+		code = TN_EXIT_UNREACHABLE;
+	} else if ((rc = tn_rpc_call_packed(ctl->client, method, params, timeout_ms, result, &err)) != 0) {
+		if (rc == TN_ECLOSED || rc == TN_ETIMEOUT) {
+			complain(rc == TN_ECLOSED ? "the server ended before it answered: " :
+			    "the server does not answer: ", &err);
+			code = TN_EXIT_UNREACHABLE;
+		} else {
+			complain("", &err);
+			code = TN_EXIT_FAILURE;
+		}
+	}
+	tn_buf_fini(&err);
+	return code;
+}
+
+#define NO_PARAMS	TN_STR("\x90")		/* an empty array, packed */
+
+static int
+flushed(int rc, const char *name)
+{
+	if (rc != 0) {
+		(void)fflush(stdout);
+		(void)fprintf(stderr, "tana-ctl: %s: the server's answer makes no sense: %s\n", name,
+		    tn_strerror(rc));
+		return TN_EXIT_FAILURE;
+	}
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		perror("tana-ctl: standard output");
+		return TN_EXIT_FAILURE;
+	}
+	return TN_EXIT_OK;
+}
+
+/* A command that shows something: a table, or with --json all of it. */
+static int
+show(struct ctl *ctl, const char *name, int argc, char **argv,
+    int (*table)(FILE *out, const msgpack_object *o))
+{
+	const msgpack_object *result;
+	bool json = false;
+	int i, code;
+
+	for (i = 0; i < argc; i++) {
+		if (strcmp(argv[i], "--json") != 0)
+			return usage("%s: unexpected argument: %s", name, argv[i]);
+		json = true;
+	}
+	if ((code = call(ctl, name, NO_PARAMS, QUICK_MS, &result)) != 0)
+		return code;
+	return flushed(json ? ctl_show_json(stdout, result) : table(stdout, result), name);
+}
+
+static int
+do_status(struct ctl *ctl, const char *name, int argc, char **argv)
+{
+	return show(ctl, name, argc, argv, ctl_show_status);
+}
+
+static int
+do_stats(struct ctl *ctl, const char *name, int argc, char **argv)
+{
+	return show(ctl, name, argc, argv, ctl_show_stats);
+}
+
+static int
+do_workers(struct ctl *ctl, const char *name, int argc, char **argv)
+{
+	return show(ctl, name, argc, argv, ctl_show_workers);
+}
+
+static int
+do_ping(struct ctl *ctl, const char *name, int argc, char **argv)
+{
+	const msgpack_object *result;
+	int code;
+
+	if ((code = no_arguments(name, argc, argv)) != 0 ||
+	    (code = call(ctl, name, NO_PARAMS, QUICK_MS, &result)) != 0)
+		return code;
+	if (result->type != MSGPACK_OBJECT_STR ||
+	    !tn_str_is((struct tn_str){ result->via.str.ptr, result->via.str.size }, "pong"))
+		return flushed(TN_EPROTO, name);
+	(void)puts("pong");
+	return flushed(0, name);
+}
+
+/* An answer { key: N }: say it. */
+static int
+say_count(const msgpack_object *result, const char *name, const char *key, const char *one,
+    const char *many)
+{
+	int64_t n = ctl_number(result, key);
+
+	if (n < 0)
+		return flushed(TN_EPROTO, name);
+	(void)printf("%" PRId64 " %s\n", n, n == 1 ? one : many);
+	return flushed(0, name);
+}
+
+/* PID, --contract ID or --all (which nothing means, too). */
+static int
+do_recycle(struct ctl *ctl, const char *name, int argc, char **argv)
+{
+	const msgpack_object *result;
+	struct tn_buf params = { 0 };
+	msgpack_packer pk;
+	long pid;
+	char *end;
+	int code;
+
+	tn_rpc_packer(&pk, &params);
+	msgpack_pack_array(&pk, 1);
+	msgpack_pack_map(&pk, 1);
+	if (argc == 0 || (argc == 1 && strcmp(argv[0], "--all") == 0)) {
+		tn_rpc_pack_key(&pk, "all");
+		msgpack_pack_true(&pk);
+	} else if ((argc == 2 && strcmp(argv[0], "--contract") == 0 && argv[1][0] != '\0') ||
+	    (argc == 1 && strncmp(argv[0], "--contract=", 11) == 0 && argv[0][11] != '\0')) {
+		tn_rpc_pack_key(&pk, "contract");
+		tn_rpc_pack_key(&pk, argc == 2 ? argv[1] : argv[0] + 11);
+	} else if (argc == 1 && argv[0][0] != '-') {
+		errno = 0;
+		pid = strtol(argv[0], &end, 10);
+		if (errno != 0 || *end != '\0' || pid <= 0 || pid > INT32_MAX) {
+			tn_buf_fini(&params);
+			return usage("recycle: not a pid: %s", argv[0]);
+		}
+		tn_rpc_pack_key(&pk, "pid");
+		msgpack_pack_int64(&pk, pid);
+	} else {
+		tn_buf_fini(&params);
+		return usage("recycle takes a PID, --contract ID or --all");
+	}
+	code = params.failed ? TN_EXIT_FAILURE :
+	    call(ctl, name, (struct tn_str){ params.p, params.len }, 0, &result);
+	tn_buf_fini(&params);
+	return code != 0 ? code : say_count(result, name, "recycled", "worker replaced", "workers replaced");
+}
+
+static int
+do_reload(struct ctl *ctl, const char *name, int argc, char **argv)
+{
+	const msgpack_object *result;
+	struct tn_buf params = { 0 };
+	msgpack_packer pk;
+	int code;
+
+	if (argc > 1 || (argc == 1 && argv[0][0] == '-'))
+		return usage("reload: unexpected argument: %s", argv[argc - 1]);
+	tn_rpc_packer(&pk, &params);
+	msgpack_pack_array(&pk, (size_t)argc);
+	if (argc == 1)
+		tn_rpc_pack_key(&pk, argv[0]);
+	code = params.failed ? TN_EXIT_FAILURE :
+	    call(ctl, name, (struct tn_str){ params.p, params.len }, 0, &result);
+	tn_buf_fini(&params);
+	return code != 0 ? code : say_count(result, name, "contracts", "contract", "contracts");
+}
+
+static int
+do_drain(struct ctl *ctl, const char *name, int argc, char **argv)
+{
+	const msgpack_object *result;
+	int code;
+
+	if ((code = no_arguments(name, argc, argv)) != 0 ||
+	    (code = call(ctl, name, NO_PARAMS, QUICK_MS, &result)) != 0)
+		return code;
+	(void)puts("draining: the server ends when all requests are finished");
+	return flushed(0, name);
+}
+
+/* Wait until the process has ended; a pid that is not of our namespace: until the socket is gone. */
+static void
+wait_for_end(struct ctl *ctl, int pidfd)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+	struct tn_buf err = { 0 };
+	int rc;
+
+	if (pidfd >= 0) {
+		while (poll(&p, 1, -1) < 0 && errno == EINTR)
+			;
+		return;
+	}
+	for (;;) {
+		tn_rpc_client_free(&ctl->client);
+		rc = tn_rpc_connect(&ctl->client, ctl->socket, &err);
+		tn_buf_reset(&err);
+		if (rc == TN_ENOENT || rc == TN_ECLOSED)
+			break;
+		(void)poll(NULL, 0, GONE_POLL_MS);
+	}
+	tn_buf_fini(&err);
+}
+
+static int
+do_stop(struct ctl *ctl, const char *name, int argc, char **argv)
+{
+	const msgpack_object *result;
+	int64_t pid;
+	int code, pidfd = -1;
+
+	if ((code = no_arguments(name, argc, argv)) != 0 ||
+	    (code = call(ctl, "status", NO_PARAMS, QUICK_MS, &result)) != 0)
+		return code;
+	/* Held before it can end: the number cannot become another process's. */
+	pid = ctl_number(result, "pid");
+	if (pid > 0 && pid <= INT32_MAX)
+		pidfd = pidfd_open((pid_t)pid, 0);
+	code = call(ctl, name, NO_PARAMS, QUICK_MS, &result);
+	if (code == 0) {
+		wait_for_end(ctl, pidfd);
+		(void)puts("stopped");
+		code = flushed(0, name);
+	}
+	if (pidfd >= 0)
+		(void)close(pidfd);
+	return code;
+}
+
+/* ---- main ---- */
+
+static int
+help(void)
+{
+	size_t i;
+
+	(void)fputs("usage: tana-ctl [-s SOCKET | -c FILE] COMMAND [ARGUMENT]...\n"
+	    "       tana-ctl --help | --version\n"
+	    "\n"
+	    "  -s, --socket SOCKET  the server's control socket\n"
+	    "  -c, --config FILE    the server's configuration: its run_dir has the socket\n"
+	    "                       (default: " TANA_SYSCONFDIR "/tana-edge.conf, if there is one)\n"
+	    "\n"
+	    "Commands:\n", stdout);
+	for (i = 0; i < NCOMMANDS; i++)
+		(void)printf("  %s%s%s\n      %s\n", commands[i].name, commands[i].args[0] != '\0' ? " " : "",
+		    commands[i].args, commands[i].doc);
+	(void)fputs("\n"
+	    "Exit status: 0 done; 1 the server says no; 2 wrong arguments; 3 the configuration file\n"
+	    "is wrong; 5 no server answers.\n", stdout);
+	return flushed(0, "help");
+}
+
+/* RUN_DIR/control.sock of the configuration; the caller's. NULL: said why. */
+static char *
+default_socket(const char *file)
+{
+	static const char standard[] = TANA_SYSCONFDIR "/tana-edge.conf";
+	struct tn_options *o = tn_options_new();
+	struct tn_buf err = { 0 };
+	char *path = NULL;
+
+	if (file == NULL && access(standard, R_OK) == 0)
+		file = standard;
+	if (o == NULL)
+		tn_buf_puts(&err, "out of memory");
+	else if ((file == NULL || tn_options_read(o, file, &err) == 0) &&
+	    asprintf(&path, "%s/control.sock", o->run_dir) < 0) {
+		path = NULL;
+		tn_buf_puts(&err, "out of memory");
+	}
+	if (path == NULL)
+		complain("", &err);
+	tn_options_free(&o);
+	tn_buf_fini(&err);
+	return path;
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		{ "socket", required_argument, NULL, 's' },
+		{ "config", required_argument, NULL, 'c' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{ NULL, 0, NULL, 0 }
+	};
+	struct ctl ctl = { NULL, NULL };
+	const char *file = NULL;
+	char *path = NULL;
+	size_t i;
+	int c, code;
+
+	/* "+": the command's own arguments are not ours to read. */
+	while ((c = getopt_long(argc, argv, "+s:c:hV", long_options, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			ctl.socket = optarg;
+			break;
+		case 'c':
+			file = optarg;
+			break;
+		case 'h':
+			return help();
+		case 'V':
+			(void)puts("tana-ctl " PACKAGE_VERSION);
+			return flushed(0, "version");
+		default:
+			return usage("wrong arguments");
+		}
+	}
+	if (optind >= argc)
+		return usage("a command is needed");
+	for (i = 0; i < NCOMMANDS; i++)
+		if (strcmp(argv[optind], commands[i].name) == 0)
+			break;
+	if (i == NCOMMANDS)
+		return usage("unknown command: %s", argv[optind]);
+	if (ctl.socket == NULL) {
+		if ((path = default_socket(file)) == NULL)
+			return TN_EXIT_CONFIG;
+		ctl.socket = path;
+	}
+	code = commands[i].run(&ctl, commands[i].name, argc - optind - 1, argv + optind + 1);
+	tn_rpc_client_free(&ctl.client);
+	free(path);
+	return code;
+}
