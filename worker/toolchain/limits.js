@@ -49,8 +49,7 @@ function isNodeEnv(node) {
 }
 
 class Search {
-	constructor(bytes) {
-		this.bytes = bytes;
+	constructor() {
 		this.found = [];		/* { name?, text, note, span } */
 		this.guarded = new Set();	/* names after typeof: the author knows */
 		this.unbound = 1;		/* SWC's mark for names that nothing declares */
@@ -68,21 +67,22 @@ class Search {
 			this.report(source.span, modules.unknown(source.value));
 	}
 
-	regexp(span, source, flags) {
+	regexp(span, flags) {
 		if (flags.includes("v"))
 			this.report(span, "the regular expression flag v is not available",
 			    "write the set of characters without set operations");
 	}
 
+	/* One node; true: its children are of interest. */
 	visit(node) {
 		switch (node.type) {
 		case "TsTypeAliasDeclaration":
 		case "TsInterfaceDeclaration":
-			return;
+			return false;
 		case "ImportDeclaration":
 			if (!node.typeOnly)
 				this.importFrom(node.source);
-			return;
+			return false;
 		case "ExportAllDeclaration":
 		case "ExportNamedDeclaration":
 			if (!node.typeOnly)
@@ -90,33 +90,33 @@ class Search {
 			break;
 		case "BigIntLiteral":
 			this.report(node.span, "BigInt is not available", BIGINT);
-			return;
+			return false;
 		case "RegExpLiteral":
-			this.regexp(node.span, node.pattern, node.flags);
-			return;
+			this.regexp(node.span, node.flags);
+			return false;
 		case "NewExpression":
 		case "CallExpression": {
-			const [source, flags] = (node.arguments || []).map((a) => a.expression);
+			const [, flags] = (node.arguments || []).map((a) => a.expression);
 
 			if (node.callee.type === "Identifier" && node.callee.value === "RegExp" &&
 			    node.callee.ctxt === this.unbound && flags && flags.type === "StringLiteral")
-				this.regexp(node.span, source.value, flags.value);
+				this.regexp(node.span, flags.value);
 			break;
 		}
 		case "UnaryExpression":
 			if (node.operator === "typeof" && node.argument.type === "Identifier") {
 				this.guarded.add(node.argument.value);
-				return;
+				return false;
 			}
 			break;
 		case "MetaProperty":
 			if (node.kind === "import.meta")
 				this.report(node.span, "import.meta is not available",
 				    "a contract has no address of its own");
-			return;
+			return false;
 		case "MemberExpression":
 			if (isNodeEnv(node))
-				return;
+				return false;
 			break;
 		case "Identifier":
 			if (node.ctxt === this.unbound && globals.has(node.value))
@@ -124,20 +124,24 @@ class Search {
 				    globals.get(node.value), node.value);
 			break;
 		}
-		if (node.declare)
-			return;
-		for (const key in node) {
-			const child = node[key];
+		return !node.declare;
+	}
 
-			if (child === null || typeof child !== "object" || key === "span" || TYPES.has(key))
+	/* Without recursion: machines write expressions deeper than our stack. */
+	run(program) {
+		const todo = [program];
+
+		for (let node = todo.pop(); node !== undefined; node = todo.pop()) {
+			if (node.type !== undefined && !this.visit(node))
 				continue;
-			if (!Array.isArray(child))
-				this.visit(child);
-			else
-				for (const item of child)
-					if (item !== null && typeof item === "object")
-						this.visit(item.expression && !item.type ? item.expression : item);
+			for (const key in node) {
+				const child = node[key];
+
+				if (child !== null && typeof child === "object" && key !== "span" && !TYPES.has(key))
+					todo.push(child);
+			}
 		}
+		this.found.sort((a, b) => a.span.start - b.span.start);
 	}
 }
 
@@ -154,11 +158,11 @@ function search(swc, bytes, loader) {
 	} catch {
 		return [];	/* esbuild will say it better */
 	}
-	const s = new Search(bytes);
+	const s = new Search();
 	/* A byte order mark is not part of what SWC counts. */
 	const start = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;
 
-	s.visit(program);
+	s.run(program);
 	return s.found.filter((f) => !s.guarded.has(f.name)).map((f) => ({
 		...place(bytes, f.span.start - 1 + start, f.span.end - f.span.start),
 		text: f.text,

@@ -58,6 +58,7 @@ class Bundle {
 	constructor(boundary) {
 		this.boundary = boundary;
 		this.limits = [];	/* diagnostics */
+		this.fault = null;	/* an error of ours */
 		this.sloppy = new Set();
 		this.sources = new Map();	/* the author's own files: name -> bytes */
 	}
@@ -70,7 +71,14 @@ class Bundle {
 				build.onResolve({ filter: /^(?:data|https?):/ }, (args) => ({
 					errors: [{ text: `"${args.path.slice(0, 60)}": only files can be imported` }],
 				}));
-				build.onLoad({ filter: /.*/, namespace: "file" }, (args) => this.file(args));
+				build.onLoad({ filter: /.*/, namespace: "file" }, (args) => {
+					try {
+						return this.file(args);
+					} catch (e) {
+						this.fault = e;
+						throw e;
+					}
+				});
 			},
 		};
 	}
@@ -204,8 +212,8 @@ async function bundle(b, entry) {
 			plugins: [b.plugin()],
 		});
 	} catch (e) {
-		if (!Array.isArray(e.errors))
-			throw e;
+		if (b.fault !== null || !Array.isArray(e.errors))
+			throw b.fault || e;
 		throw new Failure(distinct([...b.limits, ...e.errors.map((m) => b.diagnostic(m))]));
 	}
 	if (b.limits.length > 0)

@@ -16,19 +16,23 @@ function isProto(property) {
 	    (property.key.type === "Identifier" || property.key.type === "StringLiteral");
 }
 
-function collect(node, edits) {
-	if (node.type === "ObjectExpression")
-		for (const p of node.properties)
-			if (isProto(p)) {
-				edits.push([node.span.start, node.span.start, "__tana_proto("],
-				    [p.key.span.start, p.key.span.end, KEY],
-				    [node.span.end, node.span.end, ")"]);
-			}
-	for (const key in node) {
-		const child = node[key];
+/* Without recursion: machines write expressions deeper than our stack. */
+function collect(program, edits) {
+	const todo = [program];
 
-		if (child !== null && typeof child === "object" && key !== "span")
-			collect(child, edits);
+	for (let node = todo.pop(); node !== undefined; node = todo.pop()) {
+		if (node.type === "ObjectExpression")
+			for (const p of node.properties)
+				if (isProto(p))
+					edits.push([node.span.start, node.span.start, "__tana_proto("],
+					    [p.key.span.start, p.key.span.end, KEY],
+					    [node.span.end, node.span.end, ")"]);
+		for (const key in node) {
+			const child = node[key];
+
+			if (child !== null && typeof child === "object" && key !== "span")
+				todo.push(child);
+		}
 	}
 }
 
