@@ -2,6 +2,8 @@
 
 #include "wk_host.h"
 
+#include <stdio.h>
+
 #include "wk_deadline.h"
 #include "wk_random.h"
 #include "wk_text.h"
@@ -125,6 +127,17 @@ host_monotonic(duk_context *ctx)
 }
 
 static duk_ret_t
+host_hidden(duk_context *ctx)
+{
+	char key[32];
+
+	/* A name that begins with this byte is a symbol that no reflection lists. */
+	(void)snprintf(key, sizeof(key), "\xff%s", duk_require_string(ctx, 0));
+	duk_push_string(ctx, key);
+	return 1;
+}
+
+static duk_ret_t
 host_register(duk_context *ctx)
 {
 	duk_require_object(ctx, 0);
@@ -142,6 +155,7 @@ wk_host_install(duk_context *ctx)
 		{ "random", host_random, 0 },
 		{ "randomBytes", host_random_bytes, 1 },
 		{ "monotonic", host_monotonic, 0 },
+		{ "hidden", host_hidden, 1 },
 		{ "register", host_register, 1 },
 		{ NULL, NULL, 0 }
 	};
@@ -154,6 +168,9 @@ wk_host_install(duk_context *ctx)
 	duk_push_string(ctx, wk_duk_version());
 	duk_put_prop_string(ctx, -2, "duktape");
 	duk_put_prop_string(ctx, -2, "version");
+	/* Duktape's own key; an error without it has a stack that names our frames. */
+	duk_push_string(ctx, "\x82" "Tracedata");
+	duk_put_prop_string(ctx, -2, "traceKey");
 	duk_put_global_string(ctx, "__host");
 }
 
