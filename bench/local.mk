@@ -1,2 +1,6 @@
-# Measurements; nothing here is built or run by default.
-EXTRA_DIST +=
+# Measurements; nothing here is built, or run but by `make bench`.
+EXTRA_DIST += %D%/run
+
+.PHONY: bench
+bench: all
+	$(PYTHON) $(srcdir)/%D%/run $(BENCHFLAGS) '$(abs_top_builddir)'
