@@ -127,6 +127,8 @@ class Server:
         fake: a Fake's behaviour.  config: text of a configuration file.  base:
         another server, whose directories are used again.  In options {dir} is
         the server's directory, {port} its port."""
+        if not (BUILD / "tana-edge").exists():
+            pytest.fail(f"{BUILD}/tana-edge is not built", pytrace=False)
         if base is None:
             self.dir = Path(tempfile.mkdtemp(prefix="tana-e2e-"))
             self.dir.chmod(0o755)		# other users' processes must come through
@@ -282,8 +284,7 @@ class Server:
     def front_pid(self):
         """The other tana-edge."""
         def look():
-            found = [p.pid for p in self.family() if p.ppid == self.proc.pid and
-                     "--zygote" not in p.argv and "compile-server" not in " ".join(p.argv)]
+            found = [p.pid for p in self.family() if p.ppid == self.proc.pid and "--front" in p.argv]
             return found[0] if len(found) == 1 else None
         return until("there is one front", look)
 
@@ -443,8 +444,3 @@ def pytest_runtest_makereport(item, call):
         for s in Server.everyone:
             if s.dir.exists() and (text := s.log[marks.get(id(s), 0):]):
                 report.sections.append((f"log of the server {s.dir.name}", text[-6000:]))
-
-
-def pytest_configure(config):
-    if not (BUILD / "tana-edge").exists():
-        raise pytest.UsageError(f"{BUILD}/tana-edge is not built")
