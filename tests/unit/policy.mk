@@ -10,6 +10,14 @@ unit_tests += %D%/test_pol_filter
 	%D%/pol_sim.h \
 	%D%/test_pol_filter.c
 %C%_test_pol_filter_LDADD = $(POL_LIBS) $(CMOCKA_LIBS)
+unit_tests += %D%/test_pol_live
+%C%_test_pol_live_SOURCES = \
+	%D%/pol_jail.c \
+	%D%/pol_jail.h \
+	%D%/pol_oracle.c \
+	%D%/pol_oracle.h \
+	%D%/test_pol_live.c
+%C%_test_pol_live_LDADD = $(POL_LIBS) $(CMOCKA_LIBS)
 EXTRA_DIST += \
 	tests/golden/seccomp.builder.x86_64.pfc \
 	tests/golden/seccomp.worker.x86_64.pfc \

@@ -1,0 +1,1136 @@
+/*
+ * Processes that are really shut in: what an honest worker does works, whatever
+ * else is tried kills it, and the kernel says of them what it should.
+ */
+#include "config.h"
+
+#include "pol_sandbox.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "pol_jail.h"
+#include "pol_oracle.h"
+
+#define ARENA		((char *)(uintptr_t)ORACLE_ARENA)
+#define SURVIVED	42
+
+/* Skip, with the reason, where there cannot be such a jail, or no filter in it. */
+static void
+need(enum jail_kind kind)
+{
+	const char *why = jail_impossible(kind);
+
+	if (why == NULL && (pol_layers_supported() & TN_LAYER_SECCOMP) == 0)
+		why = "no seccomp: not in a build with sanitizers, or not in this kernel";
+	if (why != NULL) {
+		print_message("# skipped: %s\n", why);
+		skip();
+	}
+}
+
+/* The strictest one to be had here: for what does not depend on the kind. */
+static enum jail_kind
+any_kind(void)
+{
+	for (int k = 0; k < JAIL_USER; k++)
+		if (jail_impossible((enum jail_kind)k) == NULL)
+			return (enum jail_kind)k;
+	return JAIL_USER;
+}
+
+static void
+expect_clean_end(struct jail *j)
+{
+	int status = jail_end(j);
+
+	if (status != 0 || j->sh->why[0] != '\0')
+		fail_msg("the jail ended with status %#x: %s", (unsigned)status, j->sh->why);
+	(void)munmap(j->sh, sizeof(*j->sh));
+}
+
+static int
+make_channel(int pair[2])
+{
+	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair);
+}
+
+/* ---- an honest worker ---- */
+
+static sigjmp_buf way_out;
+static volatile sig_atomic_t signals;
+
+static void
+on_signal(int sig)
+{
+	(void)sig;
+	signals++;
+	siglongjmp(way_out, 1);
+}
+
+static int
+send_image(int channel, int image)
+{
+	union {
+		struct cmsghdr	h;
+		char		room[CMSG_SPACE(sizeof(int))];
+	} c = { .h = { .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET,
+	    .cmsg_type = SCM_RIGHTS } };
+	char byte = 'i';
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c,
+	    .msg_controllen = sizeof(c) };
+
+	memcpy(CMSG_DATA(&c.h), &image, sizeof(image));
+	return sendmsg(channel, &m, MSG_NOSIGNAL) == 1 ? 0 : -1;
+}
+
+static int
+receive_image(void)
+{
+	union {
+		struct cmsghdr	h;
+		char		room[CMSG_SPACE(8 * sizeof(int))];
+	} c;
+	char byte;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c,
+	    .msg_controllen = sizeof(c) };
+	int fd;
+
+	if (recvmsg(JAIL_CHANNEL, &m, MSG_CMSG_CLOEXEC) != 1 || (m.msg_flags & MSG_CTRUNC) != 0 ||
+	    CMSG_FIRSTHDR(&m) == NULL)
+		return -1;
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(fd));
+	return fd;
+}
+
+/* All that wk_worker.c does, each step with a number of its own if it fails. */
+static int
+honest(struct jail_inside *in, void *arg)
+{
+	volatile uint32_t *word = (uint32_t *)ARENA;
+	struct timespec ts;
+
+	(void)in;
+	(void)arg;
+	for (int round = 0; round < 2; round++) {
+		if (receive_image() != JAIL_IMAGE)
+			return 1;
+		if (mmap(ARENA, ORACLE_ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
+		    JAIL_IMAGE, 0) != ARENA)
+			return 2;
+		if (close(JAIL_IMAGE) != 0)
+			return 3;
+		if (*word != JAIL_MAGIC)
+			return 4;
+		/* The whole of it can be written, within the limits of memory. */
+		for (size_t at = 0; at < ORACLE_ARENA_SIZE; at += (size_t)1 << 20)
+			ARENA[at] = 1;
+		ARENA[ORACLE_ARENA_SIZE - 1] = 1;
+		if (madvise(ARENA, ORACLE_ARENA_SIZE, MADV_DONTNEED) != 0)
+			return 5;
+		if (*word != JAIL_MAGIC || ARENA[ORACLE_ARENA_SIZE - 1] != 0)
+			return 6;
+	}
+	if (syscall(SYS_clock_gettime, CLOCK_REALTIME, &ts) != 0 ||
+	    syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &ts) != 0)
+		return 7;
+	/* Signals end computations: the handler jumps, or returns. */
+	while (signals < 2) {
+		if (sigsetjmp(way_out, 0) != 0)
+			continue;
+		if (jail_say(JAIL_CHANNEL, 'g') != 0)
+			return 8;
+		for (;;)
+			;
+	}
+	return jail_hear(JAIL_CHANNEL) == -1 ? 0 : 9;	/* the end of the channel */
+}
+
+static int
+honest_body(struct jail_inside *in)
+{
+	struct sigaction sa;
+	int channel[2], status;
+	pid_t w;
+
+	memset(&sa, 0, sizeof(sa));
+	sa.sa_handler = on_signal;
+	sa.sa_flags = SA_NODEFER;
+	if (make_channel(channel) != 0 || jail_enter(in) != 0 ||
+	    sigaction(SIGALRM, &sa, NULL) != 0)
+		return 1;
+	w = jail_worker(in, POL_WORKER, honest, NULL, channel);
+	if (w < 0 || close(channel[1]) != 0)
+		return 2;
+	for (int round = 0; round < 2; round++)
+		if (send_image(channel[0], in->image) != 0)
+			return 3;
+	for (int round = 0; round < 2; round++)
+		if (jail_hear(channel[0]) != 0 || kill(w, SIGALRM) != 0)
+			return 4;
+	(void)close(channel[0]);
+	if (waitpid(w, &status, 0) != w)
+		return 5;
+	if (status != 0)
+		jail_why(in->sh, "the worker ended with wait status %#x", (unsigned)status);
+	return 0;
+}
+
+static void
+honest_in(enum jail_kind kind)
+{
+	struct jail j;
+
+	need(kind);
+	jail_begin(&j, kind, honest_body);
+	assert_int_equal(j.sh->rc, 0);
+	expect_clean_end(&j);
+}
+
+static void
+honest_worker_lives_as_roots_zygotes_child(void **state)
+{
+	(void)state;
+	honest_in(JAIL_ROOT);
+}
+
+static void
+honest_worker_lives_in_an_ordinary_users_namespaces(void **state)
+{
+	(void)state;
+	honest_in(JAIL_USERNS);
+}
+
+static void
+honest_worker_lives_without_namespaces(void **state)
+{
+	(void)state;
+	honest_in(JAIL_USER);
+}
+
+/* ---- what the kernel says ---- */
+
+static int
+wait_for_the_end(struct jail_inside *in, void *arg)
+{
+	(void)in;
+	(void)arg;
+	(void)jail_hear(JAIL_CHANNEL);
+	return 0;
+}
+
+static int
+quiet_body(struct jail_inside *in)
+{
+	int channel[2], status;
+	pid_t w, b;
+
+	if (make_channel(channel) != 0 || jail_enter(in) != 0)
+		return 1;
+	w = jail_worker(in, POL_WORKER, wait_for_the_end, NULL, channel);
+	b = jail_worker(in, POL_BUILDER, wait_for_the_end, NULL, channel);
+	if (w < 0 || b < 0 || jail_say(in->socket, 'r') != 0)
+		return 2;
+	(void)jail_hear(in->socket);	/* the test has seen enough */
+	(void)kill(w, SIGKILL);
+	(void)kill(b, SIGKILL);
+	while (waitpid(-1, &status, 0) > 0)
+		;
+	return 0;
+}
+
+static int
+read_proc(pid_t pid, const char *name, char *text, size_t size)
+{
+	char path[64];
+	size_t n;
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "/proc/%ld/%s", (long)pid, name);
+	f = fopen(path, "r");
+	if (f == NULL)
+		return -1;
+	n = fread(text, 1, size - 1, f);
+	text[n] = '\0';
+	(void)fclose(f);
+	return 0;
+}
+
+/* Value of a line "Name:\tvalue" of a status file; points into a static. */
+static const char *
+field(const char *status, const char *name)
+{
+	static char value[256];
+	size_t n = strlen(name);
+
+	for (const char *p = status; p != NULL; p = strchr(p, '\n') != NULL ? strchr(p, '\n') + 1 : NULL)
+		if (strncmp(p, name, n) == 0 && p[n] == ':') {
+			(void)snprintf(value, sizeof(value), "%.*s", (int)strcspn(p + n + 1, "\n"),
+			    p + n + 1);
+			return value + strspn(value, " \t");
+		}
+	return "(no such line)";
+}
+
+static size_t
+children_of(pid_t parent, pid_t *out, size_t max)
+{
+	DIR *d = opendir("/proc");
+	struct dirent *e;
+	size_t n = 0;
+
+	assert_non_null(d);
+	while ((e = readdir(d)) != NULL) {
+		char text[4096];
+		pid_t pid = (pid_t)atol(e->d_name);
+
+		if (pid > 0 && read_proc(pid, "status", text, sizeof(text)) == 0 &&
+		    atol(field(text, "PPid")) == parent && n < max)
+			out[n++] = pid;
+	}
+	(void)closedir(d);
+	return n;
+}
+
+static void
+expect_zero_caps(const char *status, const char *which)
+{
+	const char *v = field(status, which);
+
+	if (strspn(v, "0") != strlen(v) || *v == '\0')
+		fail_msg("%s: %s", which, v);
+}
+
+static void
+check_status(pid_t pid, enum jail_kind kind, bool child)
+{
+	char status[4096], limits[4096], path[64], text[64];
+	uid_t uid = geteuid() == 0 ? JAIL_NOBODY : geteuid();
+	struct stat st;
+
+	assert_int_equal(read_proc(pid, "status", status, sizeof(status)), 0);
+	assert_string_equal(field(status, "Seccomp"), "2");
+	assert_string_equal(field(status, "Seccomp_filters"), child ? "2" : "1");
+	assert_string_equal(field(status, "NoNewPrivs"), "1");
+	expect_zero_caps(status, "CapInh");
+	expect_zero_caps(status, "CapPrm");
+	expect_zero_caps(status, "CapEff");
+	expect_zero_caps(status, "CapAmb");
+	/* Without privilege the bounding set cannot be emptied. */
+	if (kind != JAIL_USER)
+		expect_zero_caps(status, "CapBnd");
+	assert_int_not_equal(uid, 0);
+	(void)snprintf(text, sizeof(text), "%lu\t%lu\t%lu\t%lu", (unsigned long)uid,
+	    (unsigned long)uid, (unsigned long)uid, (unsigned long)uid);
+	assert_string_equal(field(status, "Uid"), text);
+	if (kind == JAIL_ROOT) {
+		assert_string_equal(field(status, "Gid"), text);
+		assert_int_equal(strspn(field(status, "Groups"), " "), strlen(field(status, "Groups")));
+	}
+	/* Not dumpable: its files in /proc are root's, nobody else's debugger gets at it. */
+	(void)snprintf(path, sizeof(path), "/proc/%ld/status", (long)pid);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_uid, 0);
+
+	assert_int_equal(read_proc(pid, "limits", limits, sizeof(limits)), 0);
+	assert_non_null(strstr(limits, "Max core file size        0                    0 "));
+	if (child) {
+		assert_non_null(strstr(limits, "Max file size             0                    0 "));
+		assert_non_null(strstr(limits, "Max processes             0                    0 "));
+		assert_non_null(strstr(limits, "Max open files            5                    5 "));
+		assert_non_null(strstr(limits, "Max locked memory         0                    0 "));
+		assert_non_null(strstr(limits, "Max cpu time              30                   30 "));
+		assert_null(strstr(limits, "Max address space         unlimited"));
+		assert_null(strstr(limits, "Max data size             unlimited"));
+	}
+}
+
+/* Only root may look at these of a process that is not dumpable. */
+static void
+check_namespaces(pid_t pid)
+{
+	static const char *const names[] = { "pid", "net", "mnt", "ipc", "uts", "cgroup" };
+	char path[64], mine[64], theirs[64], mounts[1024];
+	struct dirent *e;
+	ssize_t n;
+	DIR *d;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		(void)snprintf(path, sizeof(path), "/proc/self/ns/%s", names[i]);
+		n = readlink(path, mine, sizeof(mine) - 1);
+		assert_true(n > 0);
+		mine[n] = '\0';
+		(void)snprintf(path, sizeof(path), "/proc/%ld/ns/%s", (long)pid, names[i]);
+		n = readlink(path, theirs, sizeof(theirs) - 1);
+		assert_true(n > 0);
+		theirs[n] = '\0';
+		assert_string_not_equal(mine, theirs);
+	}
+	(void)snprintf(path, sizeof(path), "/proc/%ld/root/", (long)pid);
+	d = opendir(path);
+	assert_non_null(d);
+	while ((e = readdir(d)) != NULL)
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			fail_msg("there is %s in the empty root", e->d_name);
+	(void)closedir(d);
+	(void)strncat(path, "x", sizeof(path) - strlen(path) - 1);
+	assert_int_equal(mkdir(path, 0700), -1);
+	assert_int_equal(errno, EROFS);
+	/* One line, the only mount. */
+	assert_int_equal(read_proc(pid, "mounts", mounts, sizeof(mounts)), 0);
+	assert_memory_equal(mounts, "tana / tmpfs ro,", 16);
+	assert_ptr_equal(strchr(mounts, '\n'), mounts + strlen(mounts) - 1);
+}
+
+static void
+status_in(enum jail_kind kind)
+{
+	struct jail j;
+	pid_t children[8];
+	size_t n;
+
+	need(kind);
+	jail_begin(&j, kind, quiet_body);
+	if (jail_hear(j.socket) != 0)
+		fail_msg("no jail: %s", j.sh->why);
+	n = children_of(j.sh->zygote, children, 8);
+	assert_int_equal(n, 2);
+	/* They enter on their own: done when they wait for the channel. */
+	for (size_t i = 0; i < n; i++)
+		for (int tries = 0; tries < 2000; tries++) {
+			char text[4096];
+
+			assert_int_equal(read_proc(children[i], "status", text, sizeof(text)), 0);
+			if (strcmp(field(text, "Seccomp_filters"), "2") == 0)
+				break;
+			(void)poll(NULL, 0, 5);
+		}
+	check_status(j.sh->zygote, kind, false);
+	if (geteuid() == 0 && kind != JAIL_USER)
+		check_namespaces(j.sh->zygote);
+	for (size_t i = 0; i < n; i++) {
+		check_status(children[i], kind, true);
+		if (geteuid() == 0 && kind != JAIL_USER)
+			check_namespaces(children[i]);
+	}
+	assert_int_equal(j.sh->layers, jail_layers(kind));
+	assert_int_equal(j.sh->worker_layers, jail_layers(kind));
+	assert_int_equal(jail_say(j.socket, 'e'), 0);
+	expect_clean_end(&j);
+}
+
+static void
+kernel_confirms_the_layers_that_root_gives(void **state)
+{
+	(void)state;
+	status_in(JAIL_ROOT);
+}
+
+static void
+kernel_confirms_the_layers_of_a_users_namespaces(void **state)
+{
+	(void)state;
+	status_in(JAIL_USERNS);
+}
+
+static void
+kernel_confirms_the_layers_without_namespaces(void **state)
+{
+	(void)state;
+	status_in(JAIL_USER);
+}
+
+/* ---- all system calls ---- */
+
+#ifdef __x86_64__
+
+#define SWEEP_MAX	600	/* beyond the highest number that there is */
+#define X32_BIT		0x40000000
+
+enum abi { ABI_X86_64, ABI_X32, ABI_I386 };
+struct sweep {
+	enum abi	abi;
+	int		nr;
+	const struct oracle_call *call;	/* NULL: arguments are 0 */
+};
+
+static long
+call_x86_64(long nr, const uint64_t a[6])
+{
+	register uint64_t r10 __asm__("r10") = a[3];
+	register uint64_t r8 __asm__("r8") = a[4];
+	register uint64_t r9 __asm__("r9") = a[5];
+	long ret;
+
+	__asm__ volatile("syscall" : "=a"(ret) : "a"(nr), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(r10),
+	    "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+	return ret;
+}
+
+static long
+call_i386(long nr)
+{
+	long ret;
+
+	__asm__ volatile("push %%rbp; xor %%ebp, %%ebp; int $0x80; pop %%rbp" : "=a"(ret) : "a"(nr),
+	    "b"(0L), "c"(0L), "d"(0L), "S"(0L), "D"(0L) : "r8", "r9", "r10", "r11", "memory");
+	return ret;
+}
+
+/* rt_sigreturn takes its frame from the stack: one of zeros. */
+static void
+call_sigreturn(void)
+{
+	static char frame[4096] __attribute__((aligned(64)));
+
+	__asm__ volatile("mov %0, %%rsp; syscall" :: "r"(frame + 1024), "a"(SYS_rt_sigreturn)
+	    : "rcx", "r11", "memory");
+}
+
+static int
+sweep_worker(struct jail_inside *in, void *arg)
+{
+	static const uint64_t zeros[6];
+	const struct sweep *s = arg;
+
+	(void)in;
+	switch (s->abi) {
+	case ABI_X86_64:
+		if (s->nr == SYS_rt_sigreturn)
+			call_sigreturn();
+		(void)call_x86_64(s->nr, s->call != NULL ? s->call->args : zeros);
+		break;
+	case ABI_X32:
+		(void)call_x86_64(s->nr | X32_BIT, s->call != NULL ? s->call->args : zeros);
+		break;
+	case ABI_I386:
+		(void)call_i386(s->nr);
+		break;
+	}
+	return SURVIVED;
+}
+
+static const struct oracle_call *
+example_of(enum oracle_filter f, int nr)
+{
+	const struct oracle_call *e;
+	size_t n;
+
+	e = oracle_examples(f, &n);
+	for (size_t i = 0; i < n; i++)
+		if (e[i].nr == nr)
+			return &e[i];
+	return NULL;
+}
+
+static const int odd_numbers[] = { 1023, 1024, 4095, 0x10000, 0x3fffffff, 0x7ffffffe, INT32_MAX,
+    -1, -2, INT32_MIN };
+#define NODD	(sizeof(odd_numbers) / sizeof(odd_numbers[0]))
+
+static int
+sweep_one(struct jail_inside *in, enum pol_role role, struct sweep *s, const int channel[2])
+{
+	int status;
+	pid_t pid = jail_worker(in, role, sweep_worker, s, channel);
+
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || in->sh->worker_rc != 0) {
+		jail_why(in->sh, "call %d: no worker", s->nr);
+		return -1;
+	}
+	return status;
+}
+
+/* result[(abi * (SWEEP_MAX + NODD)) + i]: the wait status for each number. */
+static int
+sweep(struct jail_inside *in, enum pol_role role)
+{
+	struct sweep s = { .abi = ABI_X86_64 };
+	int channel[2], *result = in->sh->result;
+
+	if (make_channel(channel) != 0 || jail_enter(in) != 0)
+		return 1;
+	/* Nobody at the other end: receiving and sending return at once. */
+	(void)close(channel[0]);
+	for (int abi = 0; abi <= ABI_I386; abi++) {
+		s.abi = (enum abi)abi;
+		for (int i = 0; i < SWEEP_MAX + (int)NODD; i++) {
+			s.nr = i < SWEEP_MAX ? i : odd_numbers[i - SWEEP_MAX];
+			s.call = example_of(role == POL_BUILDER ? ORACLE_BUILDER : ORACLE_WORKER, s.nr);
+			*result = sweep_one(in, role, &s, channel);
+			if (*result++ == -1)
+				return 2;
+		}
+		if (role == POL_BUILDER)
+			break;
+	}
+	return 0;
+}
+
+static int
+sweep_body_worker(struct jail_inside *in)
+{
+	return sweep(in, POL_WORKER);
+}
+
+static int
+sweep_body_builder(struct jail_inside *in)
+{
+	return sweep(in, POL_BUILDER);
+}
+
+static bool
+killed_by(int status, int sig)
+{
+	return WIFSIGNALED(status) && WTERMSIG(status) == sig;
+}
+
+static void
+check_sweep(const int *result, enum abi abi, enum oracle_filter f)
+{
+	static const char *const names[] = { "x86-64", "x32", "i386" };
+
+	for (int i = 0; i < SWEEP_MAX + (int)NODD; i++) {
+		int nr = i < SWEEP_MAX ? i : odd_numbers[i - SWEEP_MAX];
+		int status = result[i];
+
+		/* uretprobe and uprobe: newer kernels decide on them before any filter. */
+		if (abi == ABI_X86_64 && (nr == 335 || nr == 336))
+			continue;
+		if (abi == ABI_X86_64 && example_of(f, nr) != NULL) {
+			bool fine;
+
+			switch (nr) {
+			case SYS_exit_group:
+				fine = WIFEXITED(status) && WEXITSTATUS(status) == 7;
+				break;
+			case SYS_rt_sigreturn:
+				fine = killed_by(status, SIGSEGV);
+				break;
+			default:
+				fine = WIFEXITED(status) && WEXITSTATUS(status) == SURVIVED;
+			}
+			if (!fine)
+				fail_msg("call %d is on the list, but ended with status %#x", nr,
+				    (unsigned)status);
+		/* A kernel without 32-bit programs faults. */
+		} else if (!killed_by(status, SIGSYS) &&
+		    !(abi == ABI_I386 && killed_by(status, SIGSEGV)))
+			fail_msg("%s call %d is not on the list, but ended with status %#x", names[abi],
+			    nr, (unsigned)status);
+	}
+}
+
+static void
+workers_survive_the_listed_calls_only_in_all_three_abis(void **state)
+{
+	struct jail j;
+	enum jail_kind kind = any_kind();
+	int status;
+
+	(void)state;
+	need(kind);
+	jail_begin(&j, kind, sweep_body_worker);
+	status = jail_end(&j);
+	if (status != 0)
+		fail_msg("the sweep ended with status %#x: %s", (unsigned)status, j.sh->why);
+	for (int abi = 0; abi <= ABI_I386; abi++)
+		check_sweep(j.sh->result + abi * (SWEEP_MAX + (int)NODD), (enum abi)abi, ORACLE_WORKER);
+	(void)munmap(j.sh, sizeof(*j.sh));
+}
+
+static void
+builders_survive_the_listed_calls_only(void **state)
+{
+	struct jail j;
+	enum jail_kind kind = any_kind();
+	int status;
+
+	(void)state;
+	need(kind);
+	jail_begin(&j, kind, sweep_body_builder);
+	status = jail_end(&j);
+	if (status != 0)
+		fail_msg("the sweep ended with status %#x: %s", (unsigned)status, j.sh->why);
+	check_sweep(j.sh->result, ABI_X86_64, ORACLE_BUILDER);
+	(void)munmap(j.sh, sizeof(*j.sh));
+}
+
+#endif /* __x86_64__ */
+
+/* ---- attacks ---- */
+
+static pid_t victim;		/* a sibling */
+static char page[4096];
+static struct sockaddr_un nowhere = { .sun_family = AF_UNIX, .sun_path = "x" };
+
+static long
+smuggle(void)
+{
+	return send_image(JAIL_CHANNEL, 0);
+}
+
+static long
+receive_with(int fd, int flags)
+{
+	struct iovec iov = { page, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	return recvmsg(fd, &m, flags);
+}
+
+static long
+peek_at_sibling(void)
+{
+	struct iovec here = { page, 8 }, there = { ARENA, 8 };
+
+	return process_vm_readv(victim, &here, 1, &there, 1, 0);
+}
+
+static long
+poke_at_sibling(void)
+{
+	struct iovec here = { page, 8 }, there = { ARENA, 8 };
+
+	return process_vm_writev(victim, &here, 1, &there, 1, 0);
+}
+
+static long
+catch_sigsys(void)
+{
+	struct sigaction sa;
+
+	memset(&sa, 0, sizeof(sa));
+	sa.sa_handler = SIG_IGN;
+	return sigaction(SIGSYS, &sa, NULL);
+}
+
+static long
+open_the_filter(void)
+{
+	struct { uint16_t n; void *p; } prog = { 0, NULL };
+
+	return syscall(SYS_seccomp, 1 /* SECCOMP_SET_MODE_FILTER */, 8 /* NEW_LISTENER */, &prog);
+}
+
+#define SYS(...)	syscall(__VA_ARGS__)
+
+/* name, what is tried: each alone, in a fresh worker; all end with SIGSYS. */
+#define ATTACKS(X)								\
+	X(open_file, SYS(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY))	\
+	X(open_memory, SYS(SYS_openat, AT_FDCWD, "/proc/self/mem", O_RDWR))	\
+	X(openat2, SYS(SYS_openat2, AT_FDCWD, "/", page, 24))			\
+	X(stat, SYS(SYS_newfstatat, AT_FDCWD, "/", page, 0))			\
+	X(statx, SYS(SYS_statx, AT_FDCWD, "/", 0, 0, page))			\
+	X(read_channel, read(JAIL_CHANNEL, page, 1))				\
+	X(write_channel, write(JAIL_CHANNEL, page, 1))				\
+	X(write_log, write(2, page, 1))						\
+	X(writev_log, SYS(SYS_writev, 2, page, 1))				\
+	X(pread_image, pread(JAIL_IMAGE, page, 1, 0))				\
+	X(pwrite_image, pwrite(JAIL_IMAGE, page, 1, 0))				\
+	X(truncate_image, ftruncate(JAIL_IMAGE, 0))				\
+	X(seal_image, fcntl(JAIL_IMAGE, F_ADD_SEALS, F_SEAL_GROW))		\
+	X(dup_channel, dup(JAIL_CHANNEL))					\
+	X(dup3_channel, dup3(JAIL_CHANNEL, JAIL_IMAGE, 0))			\
+	X(close_channel, close(JAIL_CHANNEL))					\
+	X(close_stderr, close(2))						\
+	X(close_all, (long)close_range(0, ~0u, 0))				\
+	X(unblock_channel, fcntl(JAIL_CHANNEL, F_SETFL, O_NONBLOCK))		\
+	X(ioctl_channel, ioctl(JAIL_CHANNEL, FIONREAD, page))			\
+	X(getdents, SYS(SYS_getdents64, 0, page, sizeof(page)))			\
+	X(memfd, memfd_create("x", 0))						\
+	X(pipe, SYS(SYS_pipe2, page, 0))					\
+	X(socket_unix, socket(AF_UNIX, SOCK_STREAM, 0))				\
+	X(socket_inet, socket(AF_INET, SOCK_STREAM, 0))				\
+	X(socketpair, socketpair(AF_UNIX, SOCK_STREAM, 0, (int *)(void *)page))	\
+	X(connect, connect(JAIL_CHANNEL, (void *)&nowhere, sizeof(nowhere)))	\
+	X(bind, bind(JAIL_CHANNEL, (void *)&nowhere, sizeof(nowhere)))		\
+	X(listen, listen(JAIL_CHANNEL, 1))					\
+	X(shutdown, shutdown(JAIL_CHANNEL, SHUT_RDWR))				\
+	X(getpeername, SYS(SYS_getpeername, JAIL_CHANNEL, page, page + 128))	\
+	X(getsockopt, SYS(SYS_getsockopt, JAIL_CHANNEL, SOL_SOCKET, SO_PEERCRED, page, page + 128)) \
+	X(setsockopt, setsockopt(JAIL_CHANNEL, SOL_SOCKET, SO_SNDBUF, page, 4))	\
+	X(smuggle_descriptor, smuggle())					\
+	X(sendmmsg, SYS(SYS_sendmmsg, JAIL_CHANNEL, page, 1, MSG_NOSIGNAL))	\
+	X(send_elsewhere, sendto(JAIL_CHANNEL, page, 1, MSG_NOSIGNAL, (void *)&nowhere, \
+	    sizeof(nowhere)))							\
+	X(send_out_of_band, sendto(JAIL_CHANNEL, page, 1, MSG_NOSIGNAL | MSG_OOB, NULL, 0)) \
+	X(send_with_signal, sendto(JAIL_CHANNEL, page, 1, 0, NULL, 0))		\
+	X(send_by_image, sendto(JAIL_IMAGE, page, 1, MSG_NOSIGNAL, NULL, 0))	\
+	X(send_too_much, sendto(JAIL_CHANNEL, page, ORACLE_SEND_MAX + 1, MSG_NOSIGNAL, NULL, 0)) \
+	X(send_wrapped, sendto(JAIL_CHANNEL, page, (size_t)1 << 32, MSG_NOSIGNAL, NULL, 0)) \
+	X(receive_from_stdin, receive_with(0, MSG_CMSG_CLOEXEC))		\
+	X(receive_peek, receive_with(JAIL_CHANNEL, MSG_CMSG_CLOEXEC | MSG_PEEK)) \
+	X(receive_no_cloexec, receive_with(JAIL_CHANNEL, 0))			\
+	X(recvfrom, recv(JAIL_CHANNEL, page, 1, 0))				\
+	X(recvmmsg, SYS(SYS_recvmmsg, JAIL_CHANNEL, page, 1, 0, NULL))		\
+	X(execve, SYS(SYS_execve, "/bin/sh", NULL, NULL))			\
+	X(execveat_image, SYS(SYS_execveat, JAIL_IMAGE, "", NULL, NULL, AT_EMPTY_PATH)) \
+	X(fork, SYS(SYS_clone, SIGCHLD, 0, 0, 0, 0))				\
+	X(thread, SYS(SYS_clone, CLONE_VM | CLONE_THREAD | CLONE_SIGHAND, page, 0, 0, 0)) \
+	X(clone3, SYS(SYS_clone3, page, 88))					\
+	X(unshare, unshare(CLONE_NEWUSER))					\
+	X(setns, setns(JAIL_IMAGE, 0))						\
+	X(exit_thread, SYS(SYS_exit, 0))					\
+	X(ptrace_sibling, ptrace(PTRACE_ATTACH, victim, NULL, NULL))		\
+	X(ptrace_me, ptrace(PTRACE_TRACEME, 0, NULL, NULL))			\
+	X(peek_sibling, peek_at_sibling())					\
+	X(poke_sibling, poke_at_sibling())					\
+	X(kill_sibling, kill(victim, SIGKILL))					\
+	X(kill_parent, kill(getppid(), SIGKILL))				\
+	X(kill_all, kill(-1, SIGKILL))						\
+	X(tgkill_sibling, SYS(SYS_tgkill, victim, victim, SIGKILL))		\
+	X(pidfd_open, SYS(SYS_pidfd_open, victim, 0))				\
+	X(pidfd_getfd, SYS(SYS_pidfd_getfd, JAIL_IMAGE, 3, 0))			\
+	X(pidfd_signal, SYS(SYS_pidfd_send_signal, JAIL_IMAGE, SIGKILL, NULL, 0)) \
+	X(limit_sibling, prlimit(victim, RLIMIT_CPU, NULL, (void *)page))	\
+	X(lift_limits, SYS(SYS_prlimit64, 0, RLIMIT_NOFILE, page, NULL))	\
+	X(schedule_sibling, SYS(SYS_sched_setscheduler, victim, 0, page))	\
+	X(niceness, SYS(SYS_setpriority, 0, 0, -20))				\
+	X(memory_executable, SYS(SYS_mprotect, page, 4096, PROT_READ | PROT_EXEC)) \
+	X(arena_executable, mprotect(ARENA, ORACLE_ARENA_SIZE, PROT_READ | PROT_EXEC)) \
+	X(pkey_mprotect, SYS(SYS_pkey_mprotect, ARENA, 4096, PROT_EXEC, -1))	\
+	X(map_executable, (long)mmap(NULL, 4096, PROT_READ | PROT_EXEC,		\
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))				\
+	X(map_memory, (long)mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) \
+	X(map_image_executable, (long)mmap(ARENA, ORACLE_ARENA_SIZE,		\
+	    PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))	\
+	X(map_image_shared, (long)mmap(ARENA, ORACLE_ARENA_SIZE,		\
+	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, JAIL_IMAGE, 0))	\
+	X(map_image_in_the_middle, (long)mmap(ARENA + ORACLE_ARENA_SIZE / 2, ORACLE_ARENA_SIZE, \
+	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))	\
+	X(map_image_short, (long)mmap(ARENA, 4096,				\
+	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))	\
+	X(map_channel, (long)mmap(ARENA, ORACLE_ARENA_SIZE,			\
+	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, JAIL_CHANNEL, 0))	\
+	X(unmap_arena, munmap(ARENA, ORACLE_ARENA_SIZE))			\
+	X(move_arena, SYS(SYS_mremap, ARENA, 4096, 8192, MREMAP_MAYMOVE, 0))	\
+	X(remap_pages, SYS(SYS_remap_file_pages, ARENA, 4096, 0, 1, 0))		\
+	X(advise_elsewhere, madvise(page, 4096, MADV_DONTNEED))			\
+	X(advise_otherwise, madvise(ARENA, ORACLE_ARENA_SIZE, MADV_HUGEPAGE))	\
+	X(advise_sibling, SYS(SYS_process_madvise, JAIL_IMAGE, page, 1, MADV_COLD, 0)) \
+	X(break, SYS(SYS_brk, 0))						\
+	X(lock_memory, mlock(page, 4096))					\
+	X(shm, SYS(SYS_shmget, 0, 4096, 0600))					\
+	X(userfaultfd, SYS(SYS_userfaultfd, 1))					\
+	X(io_uring, SYS(SYS_io_uring_setup, 1, page))				\
+	X(bpf, SYS(SYS_bpf, 0, page, 48))					\
+	X(perf, SYS(SYS_perf_event_open, page, 0, -1, -1, 0))			\
+	X(keyctl, SYS(SYS_keyctl, 0, 0))					\
+	X(add_key, SYS(SYS_add_key, "user", "x", page, 1, -1))			\
+	X(mount, SYS(SYS_mount, "none", "/", "tmpfs", 0, NULL))			\
+	X(open_tree, SYS(SYS_open_tree, AT_FDCWD, "/", 1))			\
+	X(chroot, SYS(SYS_chroot, "/"))						\
+	X(setuid, SYS(SYS_setresuid, 0, 0, 0))					\
+	X(capset, SYS(SYS_capset, page, page))					\
+	X(dumpable, prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))				\
+	X(name, prctl(PR_SET_NAME, "tana-edge", 0, 0, 0))			\
+	X(outlive_the_parent, prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0))		\
+	X(another_filter, open_the_filter())					\
+	X(ignore_sigsys, catch_sigsys())					\
+	X(block_signals, SYS(SYS_rt_sigprocmask, SIG_BLOCK, page, NULL, 8))	\
+	X(signal_stack, SYS(SYS_sigaltstack, page, NULL))			\
+	X(sleep, SYS(SYS_nanosleep, page, NULL))				\
+	X(futex, SYS(SYS_futex, page, 0, 0, NULL, NULL, 0))			\
+	X(poll, SYS(SYS_ppoll, NULL, 0, NULL, NULL, 0))				\
+	X(cpu_clock, SYS(SYS_clock_gettime, CLOCK_PROCESS_CPUTIME_ID, page))	\
+	X(clock_of_sibling, SYS(SYS_clock_gettime, ~victim << 3 | 2, page))	\
+	X(set_clock, SYS(SYS_clock_settime, 0, page))				\
+	X(timer, SYS(SYS_timer_create, 0, NULL, page))				\
+	X(random, SYS(SYS_getrandom, page, 1, 0))				\
+	X(getpid, SYS(SYS_getpid))						\
+	X(getuid, SYS(SYS_getuid))						\
+	X(uname, SYS(SYS_uname, page))						\
+	X(sysinfo, SYS(SYS_sysinfo, page))					\
+	X(personality, SYS(SYS_personality, 0x400000))				\
+	X(syslog, SYS(SYS_syslog, 3, page, 16))					\
+	X(reboot, SYS(SYS_reboot, 0, 0, 0, NULL))				\
+	X(load_module, SYS(SYS_finit_module, JAIL_IMAGE, "", 0))		\
+	X(no_such_call, SYS(511))						\
+	X(abort, (abort(), 0L))
+
+#define NAME_OF(name, ...)	#name,
+static const char *const attack_names[] = { ATTACKS(NAME_OF) };
+#define NATTACKS	(sizeof(attack_names) / sizeof(attack_names[0]))
+
+#define FUNCTION_OF(name, ...)							\
+	static long								\
+	attack_##name(void)							\
+	{									\
+		return (__VA_ARGS__);						\
+	}
+ATTACKS(FUNCTION_OF)
+
+#define ADDRESS_OF(name, ...)	attack_##name,
+static long (*const attacks[])(void) = { ATTACKS(ADDRESS_OF) };
+
+static int
+attacker(struct jail_inside *in, void *arg)
+{
+	(void)in;
+	/* The image is open, as it is for a moment in every worker. */
+	if (receive_image() != JAIL_IMAGE)
+		return 98;
+	(void)attacks[*(size_t *)arg]();
+	return SURVIVED;
+}
+
+static int
+attack_body(struct jail_inside *in)
+{
+	int channel[2], victims[2], status;
+	size_t i;
+	pid_t pid;
+
+	if (make_channel(channel) != 0 || make_channel(victims) != 0 || jail_enter(in) != 0)
+		return 1;
+	victim = jail_worker(in, POL_WORKER, wait_for_the_end, NULL, victims);
+	for (i = 0; i < NATTACKS; i++) {
+		pid = jail_worker(in, POL_WORKER, attacker, &i, channel);
+		if (pid < 0 || send_image(channel[0], in->image) != 0 ||
+		    waitpid(pid, &in->sh->result[i], 0) != pid || in->sh->worker_rc != 0) {
+			jail_why(in->sh, "%s: no worker", attack_names[i]);
+			return 2;
+		}
+	}
+	if (waitpid(victim, &status, WNOHANG) != 0) {
+		jail_why(in->sh, "the sibling did not survive: wait status %#x", (unsigned)status);
+		return 3;
+	}
+	(void)kill(victim, SIGKILL);
+	(void)waitpid(victim, &status, 0);
+	return 0;
+}
+
+static void
+attacks_in(enum jail_kind kind)
+{
+	struct jail j;
+	int status, bad = 0;
+
+	need(kind);
+	jail_begin(&j, kind, attack_body);
+	status = jail_end(&j);
+	if (status != 0)
+		fail_msg("status %#x: %s", (unsigned)status, j.sh->why);
+	for (size_t i = 0; i < NATTACKS; i++)
+		if (!WIFSIGNALED(j.sh->result[i]) || WTERMSIG(j.sh->result[i]) != SIGSYS) {
+			print_error("%s ended with status %#x\n", attack_names[i],
+			    (unsigned)j.sh->result[i]);
+			bad++;
+		}
+	assert_int_equal(bad, 0);
+	(void)munmap(j.sh, sizeof(*j.sh));
+}
+
+static void
+attacks_on_a_full_sandbox_are_fatal(void **state)
+{
+	(void)state;
+	attacks_in(any_kind());
+}
+
+static void
+attacks_on_a_sandbox_without_namespaces_are_fatal(void **state)
+{
+	(void)state;
+	attacks_in(JAIL_USER);
+}
+
+/* A zygote that was taken over: it can fork and signal, but reach nothing. */
+#define ZYGOTE_ATTACKS(X)							\
+	X(z_open, SYS(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY))		\
+	X(z_execve, SYS(SYS_execve, "/bin/sh", NULL, NULL))			\
+	X(z_socket, socket(AF_UNIX, SOCK_STREAM, 0))				\
+	X(z_connect, connect(3, (void *)&nowhere, sizeof(nowhere)))		\
+	X(z_ptrace, ptrace(PTRACE_ATTACH, getppid(), NULL, NULL))		\
+	X(z_peek, peek_at_sibling())						\
+	X(z_kill_all, kill(-1, SIGKILL))					\
+	X(z_kill_group, kill(-getppid(), SIGKILL))				\
+	X(z_limits_of_others, prlimit(getppid(), RLIMIT_CPU, NULL, (void *)page)) \
+	X(z_exec_memory, (long)mmap(NULL, 4096, PROT_READ | PROT_EXEC,		\
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))				\
+	X(z_mprotect, mprotect(ARENA, 4096, PROT_READ | PROT_EXEC))		\
+	X(z_memfd, memfd_create("x", 0))					\
+	X(z_new_namespace, SYS(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0))	\
+	X(z_clone3, SYS(SYS_clone3, page, 88))					\
+	X(z_unshare, unshare(CLONE_NEWUSER))					\
+	X(z_setuid, SYS(SYS_setresuid, 0, 0, 0))				\
+	X(z_mount, SYS(SYS_mount, "none", "/", "tmpfs", 0, NULL))		\
+	X(z_dumpable, prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))			\
+	X(z_io_uring, SYS(SYS_io_uring_setup, 1, page))				\
+	X(z_bpf, SYS(SYS_bpf, 0, page, 48))					\
+	X(z_keyctl, SYS(SYS_keyctl, 0, 0))
+
+ZYGOTE_ATTACKS(FUNCTION_OF)
+static const char *const zygote_names[] = { ZYGOTE_ATTACKS(NAME_OF) };
+static long (*const zygote_attacks[])(void) = { ZYGOTE_ATTACKS(ADDRESS_OF) };
+
+static int
+zygote_attack_body(struct jail_inside *in)
+{
+	int status;
+
+	if (jail_enter(in) != 0)
+		return 1;
+	victim = getpid();
+	for (size_t i = 0; i < sizeof(zygote_attacks) / sizeof(zygote_attacks[0]); i++) {
+		pid_t pid = fork();	/* under the zygote's filter alone */
+
+		if (pid == 0) {
+			(void)zygote_attacks[i]();
+			_exit(SURVIVED);
+		}
+		if (pid < 0 || waitpid(pid, &status, 0) != pid)
+			return 2;
+		if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGSYS)
+			jail_why(in->sh, "%s ended with status %#x", zygote_names[i], (unsigned)status);
+	}
+	return 0;
+}
+
+static void
+attacks_from_the_zygote_are_fatal(void **state)
+{
+	struct jail j;
+
+	(void)state;
+	need(JAIL_USER);
+	jail_begin(&j, JAIL_USER, zygote_attack_body);
+	expect_clean_end(&j);
+}
+
+/* A builder has nothing to map or to drop. */
+static int
+drop_arena(struct jail_inside *in, void *arg)
+{
+	(void)in;
+	(void)arg;
+	return madvise(ARENA, ORACLE_ARENA_SIZE, MADV_DONTNEED) == 0 ? SURVIVED : 1;
+}
+
+static int
+builder_body(struct jail_inside *in)
+{
+	int channel[2];
+	pid_t pid;
+
+	if (make_channel(channel) != 0 || jail_enter(in) != 0)
+		return 1;
+	pid = jail_worker(in, POL_WORKER, drop_arena, NULL, channel);
+	if (waitpid(pid, &in->sh->result[0], 0) != pid)
+		return 2;
+	pid = jail_worker(in, POL_BUILDER, drop_arena, NULL, channel);
+	return waitpid(pid, &in->sh->result[1], 0) == pid ? 0 : 3;
+}
+
+static void
+builder_may_less_than_a_worker(void **state)
+{
+	struct jail j;
+	int status;
+
+	(void)state;
+	need(JAIL_USER);
+	jail_begin(&j, JAIL_USER, builder_body);
+	status = jail_end(&j);
+	if (status != 0)
+		fail_msg("status %#x: %s", (unsigned)status, j.sh->why);
+	assert_true(WIFEXITED(j.sh->result[0]));
+	assert_int_equal(WEXITSTATUS(j.sh->result[0]), SURVIVED);
+	assert_true(WIFSIGNALED(j.sh->result[1]));
+	assert_int_equal(WTERMSIG(j.sh->result[1]), SIGSYS);
+	(void)munmap(j.sh, sizeof(*j.sh));
+}
+
+/* The zygote dies, by whatever: no worker is left behind. */
+static int
+orphans_body(struct jail_inside *in)
+{
+	int channel[2];
+
+	if (make_channel(channel) != 0 || jail_enter(in) != 0)
+		return 1;
+	if (jail_worker(in, POL_WORKER, wait_for_the_end, NULL, channel) < 0 ||
+	    jail_say(in->socket, 'r') != 0)
+		return 2;
+	(void)jail_hear(in->socket);
+	return 0;		/* and the worker is still there */
+}
+
+static void
+workers_die_with_their_zygote(void **state)
+{
+	struct jail j;
+	pid_t w[2];
+	char text[4096];
+
+	(void)state;
+	need(JAIL_USER);
+	jail_begin(&j, JAIL_USER, orphans_body);
+	assert_int_equal(jail_hear(j.socket), 0);
+	assert_int_equal(children_of(j.sh->zygote, w, 2), 1);
+	for (;;) {
+		assert_int_equal(read_proc(w[0], "status", text, sizeof(text)), 0);
+		if (strcmp(field(text, "Seccomp_filters"), "2") == 0)
+			break;
+		(void)poll(NULL, 0, 5);
+	}
+	assert_int_equal(jail_say(j.socket, 'e'), 0);
+	expect_clean_end(&j);
+	/* Gone, or waiting for init to collect it. */
+	while (read_proc(w[0], "status", text, sizeof(text)) == 0 && field(text, "State")[0] != 'Z')
+		(void)poll(NULL, 0, 5);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(honest_worker_lives_as_roots_zygotes_child),
+		cmocka_unit_test(honest_worker_lives_in_an_ordinary_users_namespaces),
+		cmocka_unit_test(honest_worker_lives_without_namespaces),
+		cmocka_unit_test(kernel_confirms_the_layers_that_root_gives),
+		cmocka_unit_test(kernel_confirms_the_layers_of_a_users_namespaces),
+		cmocka_unit_test(kernel_confirms_the_layers_without_namespaces),
+#ifdef __x86_64__
+		cmocka_unit_test(workers_survive_the_listed_calls_only_in_all_three_abis),
+		cmocka_unit_test(builders_survive_the_listed_calls_only),
+#endif
+		cmocka_unit_test(attacks_on_a_full_sandbox_are_fatal),
+		cmocka_unit_test(attacks_on_a_sandbox_without_namespaces_are_fatal),
+		cmocka_unit_test(attacks_from_the_zygote_are_fatal),
+		cmocka_unit_test(builder_may_less_than_a_worker),
+		cmocka_unit_test(workers_die_with_their_zygote),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
