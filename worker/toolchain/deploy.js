@@ -5,11 +5,13 @@
 "use strict";
 
 const { spawnSync } = require("child_process");
+const fs = require("fs");
 const path = require("path");
 
 const { Failure, printable } = require("./messages");
 const { find, lowerAll, metadata, shown } = require("./source");
-const { originalLine } = require("./sourcemap");
+const probe = require("./probe");
+const { originalPlace } = require("./sourcemap");
 const { Store } = require("./store");
 const worker = require("./worker");
 
@@ -34,27 +36,54 @@ function visible(meta) {
 	return { owner, name, version };
 }
 
+/* A diagnostic at a place that a source map told. */
+function placed(source, built, text, place) {
+	/* The map's names are relative to the contract's directory, as those of sources are. */
+	const bytes = built.sources.get(place.source);
+
+	return {
+		text,
+		file: shown(source.dir, place.source),
+		line: place.line,
+		column: place.column,
+		lineText: bytes && bytes.toString("utf8").split(/\r?\n/)[place.line - 1],
+	};
+}
+
+/* The innermost line of the author's in a stack of Duktape's (which knows no columns). */
+function innermost(built, found) {
+	/* An error's constructor is not where it was thrown. */
+	const frames = [...found.stack.matchAll(/\(([^\s()]+):([0-9]+)\)(?!.* construct)/g)]
+	    .map(([, name, line]) => ({ name, line }));
+
+	for (const { name, line } of [{ name: found.file, line: found.line }, ...frames]) {
+		const entry = built.find((b) => b.name === name);
+		const place = entry && line ? originalPlace(entry.map, Number(line), 0) : null;
+
+		if (place)
+			return { entry, place: { ...place, column: undefined } };
+	}
+	return null;
+}
+
 /* What tana-worker found, in the author's terms. */
 function trouble(source, built, found) {
-	const d = { text: found.error };
+	const at = innermost(built, found);
+
+	if (at !== null)
+		return placed(source, at.entry, found.error, at.place);
 	const entry = built.find(({ name }) => name === found.file);
 
-	if (entry === undefined)
-		return d;
-	const origin = found.line ? originalLine(entry.map, found.line) : null;
+	return { text: found.error, file: shown(source.dir, entry ? entry.file : "") };
+}
 
-	if (origin === null) {
-		d.file = shown(source.dir, entry.file);
-		return d;
-	}
-	/* The map's names are relative to the contract's directory, as those of sources are. */
-	const bytes = entry.sources.get(origin.source);
+/* What the runtime lacks of what the author's own files use. */
+function missing(source, asked, found) {
+	const all = probe.answer(asked, found) || [];
 
-	d.file = shown(source.dir, origin.source);
-	d.line = origin.line;
-	if (bytes !== undefined)
-		d.lineText = bytes.toString("utf8").split(/\r?\n/)[origin.line - 1];
-	return d;
+	return all.filter((m) => m.source && m.of.sources.has(m.source))
+	    .map((m) => placed(source, m.of, m.text, m))
+	    .sort((a, b) => a.file < b.file ? -1 : a.file > b.file ? 1 : a.line - b.line);
 }
 
 /* A contract's console, while it is checked. */
@@ -66,9 +95,19 @@ function say(what) {
 	};
 }
 
-function checkExports(source, built, version) {
-	const found = worker.check(version, say("check"));
+/* Load it, as the server will; answers the names of what it exports. */
+function check(source, built, version, asked) {
+	let found = worker.check({ ...version, compiled: [asked.file, ...version.compiled] }, say("check"));
 
+	if (!found.ok) {
+		const lacks = missing(source, asked, found);
+
+		if (lacks.length > 0)
+			throw new Failure(lacks);
+		/* Of what a package may never use we say nothing. */
+		if (probe.answer(asked, found) !== null)
+			found = worker.check(version, say("check"));
+	}
 	if (!found.ok)
 		throw new Failure(trouble(source, built, found));
 	for (const { stem, file } of built)
@@ -120,7 +159,11 @@ async function run(options) {
 
 		for (const [name, bytes] of sources)
 			store.write(path.join("src", name), bytes);
-		const exports = checkExports(source, built, version);
+		const asked = probe.make(built);
+
+		asked.file = { name: asked.name, path: store.write(".probe.js", asked.code) };
+		const exports = check(source, built, version, asked);
+		fs.rmSync(asked.file.path);
 
 		await store.lock();
 		const name = store.name();

@@ -8,6 +8,7 @@ TANA_FILES = \
 	%D%/main.js \
 	%D%/messages.js \
 	%D%/modules.js \
+	%D%/probe.js \
 	%D%/proto.js \
 	%D%/server.js \
 	%D%/source.js \

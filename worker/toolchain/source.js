@@ -18,7 +18,7 @@ const EXTENSIONS = [".ts", ".js"];
 function shown(dir, file) {
 	const rel = path.relative(process.cwd(), path.join(dir, file));
 
-	return rel.startsWith("../../") ? path.join(dir, file) : rel;
+	return rel.startsWith("../../") ? path.join(dir, file) : rel || ".";
 }
 
 function rename(dir, diagnostics) {

@@ -1,5 +1,5 @@
 /*
- * From a line of compiled text back to the author's line (source map version 3).
+ * From a place in compiled text back to the author's (source map version 3).
  */
 "use strict";
 
@@ -22,23 +22,32 @@ function* numbers(segment) {
 	}
 }
 
-/* { source, line } (from 1) for a compiled line (from 1); null: it is the compiler's own. */
-function originalLine(map, wanted) {
-	let source = 0, line = 0, found = null;
+/*
+ * { source, line, column } (from 1) for a line (from 1) and a column (from 0) of the
+ * compiled text: what begins there or last before it on the line, or else first on
+ * it.  null: the line is the compiler's own.
+ */
+function originalPlace(map, wantedLine, wantedColumn) {
+	let source = 0, line = 0, column = 0, found = null;
 	const lines = map.mappings.split(";");
 
-	for (let i = 0; i < Math.min(wanted, lines.length); i++)
-		for (const segment of lines[i].split(",")) {
-			const [, ds, dl] = [...numbers(segment)];
+	for (let i = 0; i < Math.min(wantedLine, lines.length); i++) {
+		let at = 0;
 
+		for (const segment of lines[i].split(",")) {
+			const [da, ds, dl, dc] = [...numbers(segment)];
+
+			at += da;
 			if (ds === undefined)
 				continue;
 			source += ds;
 			line += dl;
-			if (i === wanted - 1 && found === null)
-				found = { source: map.sources[source], line: line + 1 };
+			column += dc;
+			if (i === wantedLine - 1 && (found === null || at <= wantedColumn))
+				found = { source: map.sources[source], line: line + 1, column: column + 1 };
 		}
+	}
 	return found;
 }
 
-module.exports = { originalLine };
+module.exports = { originalPlace };
