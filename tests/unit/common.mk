@@ -8,6 +8,16 @@ unit_tests += %D%/test_tn_err
 unit_tests += %D%/test_tn_fd
 %C%_test_tn_fd_SOURCES = %D%/test_tn_fd.c
 %C%_test_tn_fd_LDADD = $(TN_LIBS) $(CMOCKA_LIBS)
+# Frames and log records are made where nothing can be allocated any more.
+count_allocations = -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
+unit_tests += %D%/test_tn_frame
+%C%_test_tn_frame_SOURCES = %D%/test_tn_frame.c
+%C%_test_tn_frame_LDADD = $(TN_LIBS) $(CMOCKA_LIBS)
+%C%_test_tn_frame_LDFLAGS = $(AM_LDFLAGS) $(count_allocations)
+unit_tests += %D%/test_tn_log
+%C%_test_tn_log_SOURCES = %D%/test_tn_log.c
+%C%_test_tn_log_LDADD = $(TN_LIBS) $(JANSSON_LIBS) $(CMOCKA_LIBS)
+%C%_test_tn_log_LDFLAGS = $(AM_LDFLAGS) $(count_allocations)
 unit_tests += %D%/test_tn_str
 %C%_test_tn_str_SOURCES = %D%/test_tn_str.c
 %C%_test_tn_str_LDADD = $(TN_LIBS) $(CMOCKA_LIBS)
