@@ -8,7 +8,9 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_lower.c %D%/sv_lower.h \
 	%D%/sv_policy.c %D%/sv_policy.h \
 	%D%/sv_forwarded.c %D%/sv_forwarded.h \
+	%D%/sv_http.c %D%/sv_http.h \
 	%D%/sv_http_check.c %D%/sv_http_check.h \
+	%D%/sv_http_conn.c %D%/sv_http_conn.h \
 	%D%/sv_http_reply.c %D%/sv_http_reply.h \
 	%D%/sv_route.c %D%/sv_route.h \
 	%D%/sv_pool.c %D%/sv_pool.h \
