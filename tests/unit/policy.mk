@@ -18,6 +18,12 @@ unit_tests += %D%/test_pol_live
 	%D%/pol_oracle.h \
 	%D%/test_pol_live.c
 %C%_test_pol_live_LDADD = $(POL_LIBS) $(CMOCKA_LIBS)
+unit_tests += %D%/test_pol_layers
+%C%_test_pol_layers_SOURCES = \
+	%D%/pol_jail.c \
+	%D%/pol_jail.h \
+	%D%/test_pol_layers.c
+%C%_test_pol_layers_LDADD = $(POL_LIBS) $(CMOCKA_LIBS)
 EXTRA_DIST += \
 	tests/golden/seccomp.builder.x86_64.pfc \
 	tests/golden/seccomp.worker.x86_64.pfc \
