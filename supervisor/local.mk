@@ -3,6 +3,7 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_contract.c %D%/sv_contract.h \
 	%D%/sv_control.c %D%/sv_control.h \
 	%D%/sv_dispatch.c %D%/sv_dispatch.h \
+	%D%/sv_front.c %D%/sv_front.h \
 	%D%/sv_generation.c %D%/sv_generation.h \
 	%D%/sv_image.c %D%/sv_image.h \
 	%D%/sv_lower.c %D%/sv_lower.h \
