@@ -806,12 +806,13 @@ turn(struct sv_master *m, const sigset_t *unblocked)
 	struct pollfd p[3 + ZYGOTES_MAX];
 	struct child *of[3 + ZYGOTES_MAX], *c;
 	struct timespec ts;
-	int ms = timeout_ms(m);
+	sigset_t blocked;
+	int ms = timeout_ms(m), ready;
 	nfds_t n = 0, k;
 	size_t i;
 
 	ts = (struct timespec){ ms / 1000, ms % 1000 * 1000000L };
-	if (m->channel >= 0) {
+	if (m->channel >= 0 && !m->front.killed) {
 		of[n] = NULL;
 		p[n++] = (struct pollfd){ .fd = m->channel, .events = POLLIN };
 	}
@@ -820,11 +821,14 @@ turn(struct sv_master *m, const sigset_t *unblocked)
 			of[n] = c;
 			p[n++] = (struct pollfd){ .fd = sv_gossip_fd(c->gossip), .events = POLLIN };
 		}
-	if (ppoll(p, n, ms >= 0 ? &ts : NULL, unblocked) < 0) {
-		if (errno != EINTR)
-			tn_panic("ppoll: %s", strerror(errno));
+	ready = ppoll(p, n, ms >= 0 ? &ts : NULL, unblocked);
+	if (ready < 0 && errno != EINTR)
+		tn_panic("ppoll: %s", strerror(errno));
+	/* It lets signals in only while it waits: a child that always has words must not keep them out. */
+	(void)sigprocmask(SIG_SETMASK, unblocked, &blocked);
+	(void)sigprocmask(SIG_SETMASK, &blocked, NULL);
+	if (ready <= 0)
 		return;
-	}
 	/* What they said before what they ask for: the log then is in order. */
 	for (k = 0; k < n; k++)
 		if (p[k].revents != 0 && of[k] != NULL && sv_gossip_read(of[k]->gossip) != 0)

@@ -11,3 +11,6 @@ unit_tests += %D%/test_sv_image
 unit_tests += %D%/test_sv_contract
 %C%_test_sv_contract_SOURCES = %D%/test_sv_contract.c
 %C%_test_sv_contract_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
+unit_tests += %D%/test_sv_master
+%C%_test_sv_master_SOURCES = %D%/test_sv_master.c
+%C%_test_sv_master_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
