@@ -27,6 +27,18 @@ function lstat(name) {
 	return fs.lstatSync(name, { throwIfNoEntry: false });
 }
 
+/* Readable for the server whatever the umask; another deployment may make it at the same time. */
+function makeDirectory(name) {
+	try {
+		fs.mkdirSync(name);
+	} catch (e) {
+		if (e.code === "EEXIST")
+			return;
+		throw e;
+	}
+	fs.chmodSync(name, 0o755);
+}
+
 function sync(name) {
 	const fd = fs.openSync(name, fs.constants.O_RDONLY);
 
@@ -61,10 +73,7 @@ class Store {
 		this.staging = null;
 		this.lockHolder = null;
 		for (const dir of [path.dirname(this.dir), this.dir])
-			if (!lstat(dir)) {
-				fs.mkdirSync(dir, { recursive: true });
-				fs.chmodSync(dir, 0o755);	/* whatever the umask */
-			}
+			makeDirectory(dir);
 	}
 
 	/* A directory for the files of a version to be. */
@@ -78,14 +87,8 @@ class Store {
 		const file = path.join(this.staging, name);
 		const parts = path.dirname(name).split("/");
 
-		for (let i = 1; name.includes("/") && i <= parts.length; i++) {
-			const dir = path.join(this.staging, ...parts.slice(0, i));
-
-			if (!lstat(dir)) {
-				fs.mkdirSync(dir);
-				fs.chmodSync(dir, 0o755);
-			}
-		}
+		for (let i = 1; name.includes("/") && i <= parts.length; i++)
+			makeDirectory(path.join(this.staging, ...parts.slice(0, i)));
 		const fd = fs.openSync(file, "wx");
 
 		try {
