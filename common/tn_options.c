@@ -577,7 +577,7 @@ prepare(struct tn_str text, struct tn_buf *out)
 	}
 	if (quote != '\0')
 		return refuse(opened, "this quoted text has no end");
-	tn_buf_append(out, "\n", 2);		/* the NUL, too */
+	tn_buf_append(out, "", 1);
 	return out->failed ? TN_ENOMEM : TN_OK;
 }
 
