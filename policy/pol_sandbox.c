@@ -130,7 +130,6 @@ conclude(struct progress *g, uint32_t *layers)
 static int
 compile(const struct pol_params *p, char err[POL_ERR_MAX])
 {
-	pol.params = *p;
 	for (int kind = 0; kind < POL_FILTERS; kind++) {
 		int rc;
 
@@ -162,6 +161,7 @@ pol_zygote_enter(const struct pol_config *c, uint32_t *layers, char err[POL_ERR_
 
 	err[0] = '\0';
 	*layers = 0;
+	pol.params = c->params;
 	if (c->required == 0) {
 		if (user)
 			step(&g, 0, "uid", pol_user(c->uid, c->gid, g.why));
