@@ -43,6 +43,7 @@ struct builder {
 	sv_pool_built	*done;
 	void		*arg;
 	bool		 answered;
+	uint64_t	 answered_us;
 	/* BUILT, kept until it is reaped */
 	struct tn_frame_built built;
 	char		 message[4096];
@@ -317,6 +318,8 @@ on_builder_state(void *arg, struct sv_worker *w, enum tn_wstate old)
 		return;
 	if (w->deadline_stage > 0)
 		snprintf(text, sizeof(text), "its module level did not end within deadline_ms");
+	else if (w->killed)
+		snprintf(text, sizeof(text), "its builder had to be killed");
 	else if (WIFSIGNALED(w->exit_status))
 		snprintf(text, sizeof(text), "its module level crashed the builder (signal %d)",
 		    WTERMSIG(w->exit_status));
@@ -338,6 +341,7 @@ on_builder_built(void *arg, struct sv_worker *w, const struct tn_frame_built *f)
 
 	(void)w;
 	b->answered = true;
+	b->answered_us = tn_clock_us();
 	b->built = *f;
 	if (n > 0)
 		memcpy(b->message, f->message.p, n);
@@ -474,11 +478,31 @@ on_balance(evutil_socket_t fd, short what, void *arg)
 	sv_pool_balance(arg);
 }
 
+/* It should have got further long ago: it is killed, or its zygote is. */
+static bool
+overdue(struct sv_pool *p, struct sv_worker *w, uint64_t now)
+{
+	if (starting(w) && now - w->born_us > (uint64_t)p->opt->ready_timeout_ms * 1000) {
+		tn_log(TN_LOG_ERROR, "worker %d is not ready after ready_timeout_ms", (int)w->pid);
+		sv_worker_kill(w);
+		return true;
+	}
+	if (w->state != TN_WS_DEAD)
+		return false;
+	if (now - w->dead_us > REAP_US) {
+		tn_log(TN_LOG_ERROR, "worker %d is dead and not reaped", (int)w->pid);
+		p->ops->kill_zygote(p->arg, w->generation->number);
+	} else if (now - w->dead_us > HANGUP_US)
+		sv_worker_kill(w);
+	return true;
+}
+
 static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct sv_pool *p = arg;
 	struct sv_worker *w, *next;
+	struct builder *b;
 	struct sv_policy_in in;
 	uint64_t now = tn_clock_us();
 	unsigned surplus;
@@ -495,17 +519,11 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	surplus = sv_policy_surplus(&in);
 	for (w = TAILQ_FIRST(&p->all); w != NULL; w = next) {
 		next = TAILQ_NEXT(w, link);
-		if (starting(w) && now - w->born_us > (uint64_t)p->opt->ready_timeout_ms * 1000) {
-			tn_log(TN_LOG_ERROR, "worker %d is not ready after ready_timeout_ms", (int)w->pid);
-			sv_worker_kill(w);
-		} else if (w->state == TN_WS_DRAINING && w->nframes == 0 &&
+		if (overdue(p, w, now))
+			continue;
+		if (w->state == TN_WS_DRAINING && w->nframes == 0 &&
 		    now - w->idle_since_us > RETIRE_US && !w->killed) {
 			tn_log(TN_LOG_WARN, "worker %d does not retire", (int)w->pid);
-			sv_worker_kill(w);
-		} else if (w->state == TN_WS_DEAD && now - w->dead_us > REAP_US) {
-			tn_log(TN_LOG_ERROR, "worker %d is dead and not reaped", (int)w->pid);
-			p->ops->kill_zygote(p->arg, w->generation->number);
-		} else if (w->state == TN_WS_DEAD && now - w->dead_us > HANGUP_US) {
 			sv_worker_kill(w);
 		} else if (surplus > 0 && w->state == TN_WS_IDLE && !w->retire_pending &&
 		    now - w->idle_since_us > (uint64_t)p->opt->workers_idle_ms * 1000) {
@@ -514,6 +532,13 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 			sv_worker_retire(w, TN_RETIRE_IDLE);
 		}
 	}
+	/* What a contract's module level made of its builder cannot be relied upon to end. */
+	TAILQ_FOREACH(b, &p->builders, link)
+		if (!overdue(p, b->w, now) && b->answered && now - b->answered_us > RETIRE_US &&
+		    !b->w->killed) {
+			tn_log(TN_LOG_WARN, "builder %d does not end", (int)b->w->pid);
+			sv_worker_kill(b->w);
+		}
 	sv_pool_balance(p);
 }
 

@@ -214,7 +214,7 @@ class Server:
         t = time.time() - ago
         os.utime(self.contracts / contract / name, (t, t))
 
-    def signal(self, sig):
+    def send_signal(self, sig):
         os.kill(self.proc.pid, sig)
 
     def wait(self, patience=PATIENCE):
@@ -227,7 +227,7 @@ class Server:
 
     def stop(self, sig=signal.SIGTERM):
         self.family()
-        self.signal(sig)
+        self.send_signal(sig)
         return self.wait()
 
     def close(self):
@@ -235,7 +235,7 @@ class Server:
         problems = []
         if self.proc.poll() is None:
             self.family()
-            self.signal(signal.SIGTERM)
+            self.send_signal(signal.SIGTERM)
             try:
                 code = self.wait()
                 if code != 0 and not self.broken:

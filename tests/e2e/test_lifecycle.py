@@ -250,7 +250,7 @@ def test_sighup_applies_what_it_may_and_names_what_it_may_not(start):
     assert s.get("/quick").headers["server-timing"] is None
     s.config_path.write_text("server_timing = on\nbody_max = \"2m\"\n")
     before = {p.pid for p in s.family()}
-    s.signal(signal.SIGHUP)
+    s.send_signal(signal.SIGHUP)
     until("it is applied", lambda: s.get("/quick").headers["server-timing"])
     assert s.wait_log("only after a restart", "body_max")
     assert before <= {p.pid for p in s.family()}		# nobody was restarted for it
@@ -280,7 +280,7 @@ def test_log_file_is_opened_again_on_sigusr1(start):
     assert s.get("/quick").status == 200
     until("it is written", lambda: "contract=quick" in log.read_text())
     log.rename(old)
-    s.signal(signal.SIGUSR1)
+    s.send_signal(signal.SIGUSR1)
     until("the new one is there", log.exists)
     # The front is told after the master has it.
     until("requests are logged there", lambda: s.get("/quick") and "contract=quick" in log.read_text())
@@ -297,7 +297,7 @@ def test_signal_lets_the_request_in_flight_finish_and_exits_0(start, sig):
     pending = s.begin("GET", "/slow?ms=600")
     until("it runs", lambda: s.stats()["requests_running"] == 1)
     s.family()
-    s.signal(sig)
+    s.send_signal(sig)
     a = pending.finish()
     assert (a.status, a.json()) == (200, {"slept": True})
     assert s.wait() == 0
