@@ -19,13 +19,36 @@ TESTS += $(script_tests)
 # One log a file; `make check -j2` runs two at a time.
 e2e_tests =
 e2e_tests += %D%/e2e/test_worker.py
+e2e_tests += %D%/e2e/test_runtime.py
+e2e_tests += %D%/e2e/test_toolchain.py
 TESTS += $(e2e_tests)
 
 EXTRA_DIST += \
 	$(script_tests) \
 	$(e2e_tests) \
 	%D%/e2e/run \
+	%D%/unit/run \
 	%D%/e2e/conftest.py \
 	%D%/e2e/fake_worker \
 	%D%/e2e/pytest_tap.py \
 	%D%/e2e/zygote_harness.py
+
+# The examples; `./bootstrap run` serves them.
+EXTRA_DIST += \
+	%D%/contracts/async-classes/get.ts \
+	%D%/contracts/async-classes/stock.ts \
+	%D%/contracts/crash/get.ts \
+	%D%/contracts/echo/post.ts \
+	%D%/contracts/fetch-style/contract.ts \
+	%D%/contracts/greet/contract.ts \
+	%D%/contracts/hello/contract.json \
+	%D%/contracts/hello/get.ts \
+	%D%/contracts/json-value/get.ts \
+	%D%/contracts/ledger/contract.json \
+	%D%/contracts/ledger/contract.ts \
+	%D%/contracts/loops/get.ts \
+	%D%/contracts/memory-bomb/get.ts \
+	%D%/contracts/pollute/get.ts \
+	%D%/contracts/regexp-bomb/get.ts \
+	%D%/contracts/throws/get.ts \
+	%D%/contracts/timers/get.ts

@@ -204,8 +204,8 @@ lines`];""", ["a2bc3", "x\\n|y|1,2", "two\nlines"]),
         export const Get = () => { let e = "none"; try { (Object.freeze({ a: 1 }) as any).a = 2; } catch (x: any) { e = x.name; } return [self(), e]; };""",
                [True, "TypeError"]),
     "unicode": ("""
-        const größe = "ä\\u{1F600}ẞ"; export const Get = () => [größe, größe.length, [...größe].length, "\\u{41}", "ﬁ".normalize("NFKD"), "\\0🎉".codePointAt(1)];""",
-                ["ä😀ẞ", 4, 3, "A", "fi", 0x1f389]),
+        const größe = "ä\\u{1F600}ẞ"; export const Get = () => [größe, größe.length, [...größe].length, "\\u{41}", "\\0🎉".codePointAt(1)];""",
+                ["ä😀ẞ", 4, 3, "A", 0x1f389]),
     "regexps": ("""
         export const Get = () => { const m = /(?<y>\\d{4})-(?<m>\\d\\d)/.exec("on 2026-11")!; const s = /a/y; s.lastIndex = 1;
           return [m.groups!.y, m.groups!.m, s.test("ba"), /a.b/s.test("a\\nb"), "x1y2".replaceAll(/\\d/g, "#"), [..."a1b2".matchAll(/[a-z](\\d)/g)].map((x) => x[1])]; };""",
