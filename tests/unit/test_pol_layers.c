@@ -810,6 +810,13 @@ worker_case(const struct worker_case *c)
 }
 
 static void
+worker_gets_all_the_layers_that_there_are(void **state)
+{
+	(void)state;
+	worker_case(&(struct worker_case){ .layer = NULL });
+}
+
+static void
 worker_without_required_seccomp_is_refused(void **state)
 {
 	(void)state;
@@ -822,7 +829,7 @@ static void
 worker_without_required_landlock_is_refused(void **state)
 {
 	(void)state;
-	need(JAIL_USER, TN_LAYER_LANDLOCK | TN_LAYER_SECCOMP);
+	need(JAIL_USER, TN_LAYER_LANDLOCK);
 	worker_case(&(struct worker_case){ .nr = SYS_landlock_restrict_self, .arg0 = -1, .e = EPERM,
 	    .layer = "landlock" });
 	worker_case(&(struct worker_case){ .nr = SYS_landlock_restrict_self, .arg0 = -1, .e = EPERM,
@@ -833,7 +840,6 @@ static void
 worker_without_limits_is_refused(void **state)
 {
 	(void)state;
-	need(JAIL_USER, TN_LAYER_SECCOMP);
 	worker_case(&(struct worker_case){ .nr = SYS_prlimit64, .arg0 = -1, .e = EPERM,
 	    .layer = "rlimits" });
 }
@@ -842,7 +848,6 @@ static void
 worker_whose_descriptors_stay_is_refused(void **state)
 {
 	(void)state;
-	need(JAIL_USER, TN_LAYER_SECCOMP);
 	worker_case(&(struct worker_case){ .nr = SYS_close_range, .arg0 = -1, .e = ENOSYS,
 	    .layer = "descriptors" });
 	worker_case(&(struct worker_case){ .image_open = true, .layer = "descriptors" });
@@ -889,6 +894,7 @@ main(void)
 		cmocka_unit_test(process_namespace_that_is_none_is_refused),
 		cmocka_unit_test(zygote_without_its_empty_root_is_refused),
 		cmocka_unit_test(without_required_layers_only_the_user_changes),
+		cmocka_unit_test(worker_gets_all_the_layers_that_there_are),
 		cmocka_unit_test(worker_without_required_seccomp_is_refused),
 		cmocka_unit_test(worker_without_required_landlock_is_refused),
 		cmocka_unit_test(worker_without_limits_is_refused),
