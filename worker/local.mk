@@ -37,7 +37,7 @@ WK_LIBS = %D%/libwk.a $(WK_DUKTAPE) %D%/libwk.a $(POL_LIBS) $(DUKTAPE_LIBS)
 tana_worker_SOURCES = %D%/wk_main.c
 tana_worker_LDADD = $(WK_LIBS)
 
-EXTRA_DIST += %D%/mkruntime.sh %D%/duk_shim.c %D%/wk_duk_system.c
+EXTRA_DIST += %D%/runtime %D%/mkruntime.sh %D%/duk_shim.c %D%/wk_duk_system.c
 
 # The runtime's files are embedded: made again whenever one of them changes.
 WK_RUNTIME_FILES = $(shell $(srcdir)/%D%/mkruntime.sh -d $(srcdir)/%D%/runtime $(NODE_MODULES))

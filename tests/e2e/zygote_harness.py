@@ -144,13 +144,13 @@ class Zygote:
         self.workers.append(worker)
         return worker
 
-    def build(self, source, name="get.js", contract="test", files=None):
+    def build(self, source, name="get.js", contract="test", files=None, meta=""):
         """A contract's image: (BUILT, memfd)."""
         memfd = os.memfd_create("image", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(memfd, self.memory_max())
         builder = self.spawn(BUILDER, memfd)
         assert builder.receive().type == "ready"
-        builder.send("build", id=1, contract=contract, now=time.time() * 1000, seed=os.urandom(32),
+        builder.send("build", id=1, contract=contract, meta=meta, now=time.time() * 1000, seed=os.urandom(32),
                      source=files or [name, source])
         return builder, memfd
 

@@ -19,14 +19,15 @@
 		var made, proto;
 
 		if (arguments.length < 3 || newTarget === target)
-			return general(target, args);
+			return own.construct(target, args);
 		if (typeof newTarget !== 'function')
 			throw new TypeError('Reflect.construct: newTarget is not a constructor');
 		if (target === Object)
 			return own.create(own.isObject(newTarget.prototype) ? newTarget.prototype : Object.prototype);
 		if (indexOf(natives, target) < 0)
 			return general(target, args, newTarget);
-		made = general(target, args);
+		made = own.construct(target, args);
+		own.trim(made);
 		proto = newTarget.prototype;
 		return own.isObject(proto) ? own.setPrototypeOf(made, proto) : made;
 	});

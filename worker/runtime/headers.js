@@ -110,7 +110,7 @@
 				list[list.length] = other[i];
 			return;
 		}
-		if (typeof init[Symbol.iterator] === 'function') {
+		if (typeof init[own.ITERATOR] === 'function') {
 			own.iterate(init, function (pair) {
 				var two = own.list();
 
@@ -211,7 +211,7 @@
 			return iterator(state(this), 1);
 		}
 	});
-	own.define(Headers.prototype, Symbol.iterator, Headers.prototype.entries);
+	own.define(Headers.prototype, own.ITERATOR, Headers.prototype.entries);
 	own.define(Headers.prototype, Symbol.toStringTag, 'Headers');
 	own.define(own.global, 'Headers', Headers);
 

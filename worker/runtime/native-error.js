@@ -12,16 +12,27 @@
 	];
 	var Base = null;
 
-	/* Leave our own frame out of the error's stack. */
-	function trim(error, frame) {
-		var trace = error[TRACE], i;
+	var ours = /^(native-error|construct)\.js$/;
 
-		if (trace === undefined || trace[0] !== frame)
+	/* Leave our own frames, and native ones between, out of the error's stack. */
+	own.trim = function (error) {
+		var trace = error[TRACE], n = 0, i, file;
+
+		if (trace === undefined)
 			return;
-		for (i = 2; i < trace.length; i++)
-			trace[i - 2] = trace[i];
-		trace.length -= 2;
-	}
+		for (i = 0; i + 1 < trace.length && typeof trace[i] === 'function'; i += 2) {
+			file = trace[i].fileName;
+			if (typeof file === 'string' && !own.test(ours, file))
+				break;
+			if (typeof file === 'string')
+				n = i + 2;
+		}
+		if (n === 0)
+			return;
+		for (i = n; i < trace.length; i++)
+			trace[i - n] = trace[i];
+		trace.length -= n;
+	};
 
 	function replace(name) {
 		var Native = own.global[name], prototype = Native.prototype, Made;
@@ -29,7 +40,7 @@
 		Made = function (message, options) {
 			var e = message === undefined ? new Native() : new Native(message), target = new.target;
 
-			trim(e, Made);
+			own.trim(e);
 			if (target !== undefined && target !== Made && own.isObject(target.prototype))
 				own.setPrototypeOf(e, target.prototype);
 			if (own.isObject(options) && 'cause' in options)
@@ -60,7 +71,7 @@
 		name = object.name;
 		message = object.message;
 		error = new Error('');
-		trim(error, captureStackTrace);
+		own.trim(error);
 		trace = error.stack;
 		trace = own.slice(trace, own.indexOf(trace, '\n') + 1);
 		own.define(object, 'stack', (name === undefined ? 'Error' : own.String(name)) +

@@ -8,7 +8,6 @@
 	var Native = own.global.Proxy;
 	var apply = own.apply;
 	var ownKeys = Reflect.ownKeys;
-	var construct = Reflect.construct;
 
 	function key(k) {
 		return typeof k === 'number' ? '' + k : k;
@@ -76,7 +75,7 @@
 			f.construct = function (target, args, newTarget) {
 				var fn = live(cell, 'construct');
 
-				return fn === undefined ? construct(target, args) :
+				return fn === undefined ? own.construct(target, args) :
 				    apply(fn, cell.handler, [target, args, newTarget]);
 			};
 		}

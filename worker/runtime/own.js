@@ -22,6 +22,7 @@
 	own.host = host;
 	own.global = global;
 	own.apply = Reflect.apply;
+	own.construct = Reflect.construct;
 	own.create = create;
 	own.keys = Object.keys;
 	own.isArray = Array.isArray;
@@ -31,6 +32,7 @@
 	own.String = String;
 	own.Uint8Array = Uint8Array;
 	own.ArrayBuffer = ArrayBuffer;
+	own.ITERATOR = Symbol.iterator;
 	own.isView = ArrayBuffer.isView;
 	own.floor = Math.floor;
 
@@ -116,7 +118,7 @@
 				fn(iterable[i]);
 			return;
 		}
-		iterator = own.apply(iterable[Symbol.iterator], iterable, []);
+		iterator = own.apply(iterable[own.ITERATOR], iterable, []);
 		next = iterator.next;
 		while (!(step = own.apply(next, iterator, [])).done)
 			fn(step.value);

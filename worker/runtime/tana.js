@@ -16,6 +16,7 @@
 
 	var handlers = own.create(null);	/* name -> { fn, self, file } */
 	var others = own.list();		/* what is exported besides */
+	var lastFile = '';
 	var current = null;			/* the request's outcome */
 
 	SPELLINGS.Get = 'get';
@@ -72,6 +73,7 @@
 	function load(id, meta, name, fn) {
 		var module = { exports: {} };
 
+		lastFile = name;
 		own.owner = own.isObject(meta) && typeof meta.owner === 'string' ? meta.owner : null;
 		try {
 			own.apply(fn, module.exports, [module.exports, own.require, module]);
@@ -83,7 +85,7 @@
 	}
 
 	function exports() {
-		var out = own.list(), found = '', i;
+		var out = own.list(), found = '', i, e;
 
 		/* What the module level has started without awaiting it. */
 		own.runMicrotasks();
@@ -95,8 +97,11 @@
 			return out;
 		for (i = 0; i < others.length && i < 10; i++)
 			found += (i > 0 ? ', ' : '') + others[i];
-		throw new Error('no handler is exported: expected Get, Post, get, post, contract, init or ' +
+		e = new Error('no handler is exported: expected Get, Post, get, post, contract, init or ' +
 		    'a default export with fetch()' + (found === '' ? '' : '; found: ' + found));
+		own.define(e, 'fileName', lastFile);
+		own.define(e, 'lineNumber', 0);
+		throw e;
 	}
 
 	/* ---- a request ---- */
