@@ -44,4 +44,3 @@ install-exec-local:
 	    (cd '$(DESTDIR)$(pkglibexecdir)/node_modules' && tar -xf - --no-same-owner)
 uninstall-local:
 	rm -rf '$(DESTDIR)$(pkglibexecdir)/node_modules'
-	-rmdir '$(DESTDIR)$(pkglibexecdir)' 2>/dev/null
