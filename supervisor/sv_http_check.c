@@ -630,11 +630,12 @@ chunk_byte(struct sv_http_chunks *k, char c)
 			if (++k->digits > SIZE_DIGITS_MAX)
 				return TN_FAULT_BAD_REQUEST;
 			k->left = k->left << 4 | (uint64_t)hex(c);
-			return TN_FAULT_NONE;
+			/* At once: http-parser, which sees the digits as they come, has a limit, too. */
+			return k->left > k->body_max ? TN_FAULT_BODY_SIZE : TN_FAULT_NONE;
 		}
 		if (k->digits == 0)
 			return TN_FAULT_BAD_REQUEST;
-		if (k->left > k->body_max || k->total > k->body_max - k->left)
+		if (k->total > k->body_max - k->left)
 			return TN_FAULT_BODY_SIZE;
 		k->total += k->left;
 		if (c == ';')

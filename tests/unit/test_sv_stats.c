@@ -1,0 +1,194 @@
+/*
+ * test_sv_stats.c - histograms keep their promise, every metric is reported, and
+ * requests are used again without what they held.
+ */
+#include "config.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "sv_request.h"
+#include "sv_stats.h"
+
+static void
+test_error_below_19_percent(void **state)
+{
+	uint64_t us;
+
+	(void)state;
+	for (us = 1; us < UINT64_C(3) << 30; us += us / 50 + 1) {
+		struct sv_histogram h = { 0 };
+		uint64_t bound;
+
+		/* Of two values the greater one must not cap the lesser one's bucket. */
+		sv_histogram_add(&h, us);
+		sv_histogram_add(&h, UINT64_C(1) << 40);
+		bound = sv_histogram_quantile(&h, 0.5);
+		assert_true(bound >= us);
+		assert_true((double)(bound - us) <= 0.19 * (double)us);
+	}
+}
+
+static void
+test_quantiles(void **state)
+{
+	struct sv_histogram h = { 0 };
+	uint64_t i;
+
+	(void)state;
+	assert_int_equal(sv_histogram_quantile(&h, 0.5), 0);
+	for (i = 0; i < 99; i++)
+		sv_histogram_add(&h, 1);
+	sv_histogram_add(&h, 1000);
+	assert_int_equal(sv_histogram_quantile(&h, 0), 1);
+	assert_int_equal(sv_histogram_quantile(&h, 0.5), 1);
+	assert_int_equal(sv_histogram_quantile(&h, 0.99), 1);
+	assert_int_equal(sv_histogram_quantile(&h, 0.991), 1000);
+	assert_int_equal(sv_histogram_quantile(&h, 1), 1000);
+	assert_int_equal(h.count, 100);
+	assert_int_equal(h.sum_us, 1099);
+	assert_int_equal(h.max_us, 1000);
+}
+
+static void
+test_extremes(void **state)
+{
+	struct sv_histogram h = { 0 };
+
+	(void)state;
+	sv_histogram_add(&h, 0);
+	assert_int_equal(sv_histogram_quantile(&h, 1), 0);
+	sv_histogram_add(&h, UINT64_MAX);
+	assert_int_equal(sv_histogram_quantile(&h, 0.5), 0);
+	assert_true(sv_histogram_quantile(&h, 1) == UINT64_MAX);
+}
+
+static void
+test_status_classes(void **state)
+{
+	struct sv_timings t = { .queue = 5, .total = 7 };
+	struct sv_stats st;
+
+	(void)state;
+	sv_stats_init(&st);
+	sv_stats_request(&st, 204, &t);
+	sv_stats_request(&st, 304, &t);
+	sv_stats_request(&st, 404, NULL);
+	sv_stats_request(&st, 502, &t);
+	sv_stats_request(&st, 503, &t);
+	assert_int_equal(st.requests_2xx, 1);
+	assert_int_equal(st.requests_3xx, 1);
+	assert_int_equal(st.requests_4xx, 1);
+	assert_int_equal(st.requests_5xx, 2);
+	assert_int_equal(st.phase_total.count, 4);
+	assert_int_equal(st.phase_queue.sum_us, 20);
+}
+
+static const msgpack_object *
+find(const msgpack_object *map, const char *key)
+{
+	uint32_t i;
+
+	assert_int_equal(map->type, MSGPACK_OBJECT_MAP);
+	for (i = 0; i < map->via.map.size; i++) {
+		const msgpack_object_kv *kv = &map->via.map.ptr[i];
+
+		if (kv->key.via.str.size == strlen(key) && memcmp(kv->key.via.str.ptr, key, strlen(key)) == 0)
+			return &kv->val;
+	}
+	fail_msg("no %s", key);
+	return NULL;
+}
+
+static void
+test_every_metric_and_phase_is_packed(void **state)
+{
+	struct sv_timings t = { .execution = 100 };
+	struct sv_stats st;
+	msgpack_sbuffer sb;
+	msgpack_packer pk;
+	msgpack_unpacked un;
+	const msgpack_object *phases, *p;
+
+	(void)state;
+	sv_stats_init(&st);
+	st.started_us -= 3000000;
+	st.deadlines = 42;
+	sv_stats_request(&st, 200, &t);
+	msgpack_sbuffer_init(&sb);
+	msgpack_packer_init(&pk, &sb, msgpack_sbuffer_write);
+	sv_stats_pack(&st, &pk);
+	msgpack_unpacked_init(&un);
+	assert_int_equal(msgpack_unpack_next(&un, sb.data, sb.size, NULL), MSGPACK_UNPACK_SUCCESS);
+#define TN_COUNTER(name, doc) assert_int_equal(find(&un.data, #name)->type, MSGPACK_OBJECT_POSITIVE_INTEGER);
+#define TN_GAUGE(name, doc) assert_int_equal(find(&un.data, #name)->type, MSGPACK_OBJECT_POSITIVE_INTEGER);
+#include "metrics.def"
+	assert_int_equal(find(&un.data, "deadlines")->via.u64, 42);
+	assert_true(find(&un.data, "uptime_seconds")->via.u64 >= 3);
+	phases = find(&un.data, "phases");
+#define TN_PHASE(sym, name, doc) assert_int_equal(find(find(phases, name), "count")->via.u64, 1);
+#include "phases.def"
+	p = find(phases, "exec");
+	assert_true(find(p, "mean_us")->via.f64 > 99 && find(p, "mean_us")->via.f64 < 101);
+	assert_int_equal(find(p, "p50_us")->via.u64, 100);
+	assert_int_equal(find(p, "p99_us")->via.u64, 100);
+	assert_int_equal(find(p, "max_us")->via.u64, 100);
+	msgpack_unpacked_destroy(&un);
+	msgpack_sbuffer_destroy(&sb);
+}
+
+static void
+test_a_request_begins_empty(void **state)
+{
+	struct sv_request *rq = sv_request_new();
+	int round;
+
+	(void)state;
+	for (round = 0; round < 2; round++) {
+		assert_non_null(rq);
+		assert_int_equal(rq->store.len, 0);
+		assert_int_equal(rq->body.len, 0);
+		assert_int_equal(rq->body.max, 0);
+		assert_false(rq->body.failed);
+		assert_int_equal(rq->contract[0], 0);
+		assert_int_equal(rq->nheaders, 0);
+		assert_int_equal(rq->timings.total, 0);
+		assert_false(rq->cancelled);
+		assert_null(rq->version);
+		/* Leave traces. */
+		tn_buf_puts(&rq->store, "secret");
+		tn_buf_puts(&rq->body, "secret");
+		rq->body.max = 3;
+		tn_buf_puts(&rq->body, "too much");
+		assert_true(rq->body.failed);
+		strcpy(rq->contract, "a");
+		rq->nheaders = 2;
+		rq->timings.total = 1;
+		rq->cancelled = true;
+		rq->version = (void *)rq;
+		sv_request_free(&rq);
+		assert_null(rq);
+		rq = sv_request_new();
+	}
+	sv_request_free(&rq);
+	sv_request_free(&rq);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_error_below_19_percent),
+		cmocka_unit_test(test_quantiles),
+		cmocka_unit_test(test_extremes),
+		cmocka_unit_test(test_status_classes),
+		cmocka_unit_test(test_every_metric_and_phase_is_packed),
+		cmocka_unit_test(test_a_request_begins_empty),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
