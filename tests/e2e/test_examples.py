@@ -1,7 +1,10 @@
 """The example contracts answer as their comments say, compiled on the fly from their TypeScript."""
 
+import os
+import signal
+
 import pytest
-from conftest import SANITIZED, SOURCE
+from conftest import SANITIZED, SOURCE, until
 
 EXAMPLES = sorted(p.name for p in (SOURCE / "tests/contracts").iterdir() if p.is_dir())
 
@@ -17,7 +20,8 @@ def server(start_module):
 def test_all_examples_are_looked_at():
     with open(__file__, encoding="utf-8") as f:
         text = f.read()
-    assert [name for name in EXAMPLES if f'"/{name}' not in text] == []
+    assert [name for name in EXAMPLES if f'get("/{name}' not in text and f'post("/{name}' not in text
+            and f'("/{name}"' not in text] == []
 
 
 def test_hello(server):
@@ -60,13 +64,13 @@ def test_timers(server):
     assert got == {"order": ["handler", "microtask", "promise", "timeout 0"], "ticked": True}
 
 
-def test_router(server):
-    assert server.get("/router/notes").json() == ["1"]
-    assert server.get("/router/notes/1").json() == "the first note"
-    a = server.request("PUT", "/router/notes/2", body="second")
+def test_fetch_style(server):
+    assert server.get("/fetch-style/notes").json() == ["1"]
+    assert server.get("/fetch-style/notes/1").json() == "the first note"
+    a = server.request("PUT", "/fetch-style/notes/2", body="second")
     assert (a.status, a.json(), a.headers["location"]) == (201, [["1", "the first note"], ["2", "second"]], "/notes/2")
-    assert server.get("/router/notes/2").status == 404		# that request's alone
-    assert server.request("PATCH", "/router/notes").headers["allow"] == "GET, PUT"
+    assert server.get("/fetch-style/notes/2").status == 404		# that request's alone
+    assert server.request("PATCH", "/fetch-style/notes").headers["allow"] == "GET, PUT"
 
 
 def test_ledger(server):
@@ -85,6 +89,18 @@ def test_pollute(server):
     seen = [server.get("/pollute").json() for _ in range(6)]
     assert [s["found"] for s in seen] == [[]] * 6
     assert len({s["random"] for s in seen}) == 6
+
+
+def test_crash(server):
+    """Its worker is killed while it runs: 502 for that request, and only for that one."""
+    assert server.get("/crash?ms=1").json() == {"survived": 1}
+    pending = server.begin("GET", "/crash?ms=60000")
+    busy = until("it runs", lambda: [w["pid"] for w in server.workers()
+                                     if (w["contract"], w["state"]) == ("crash", "busy")])
+    os.kill(busy[0], signal.SIGKILL)
+    a = pending.finish()
+    assert (a.status, a.code) == (502, "worker_died")
+    assert server.get("/crash?ms=1").status == 200
 
 
 def test_throws(server):

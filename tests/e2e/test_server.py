@@ -11,8 +11,7 @@ import pytest
 from conftest import SANITIZED, until
 
 MODES = ("snapshot", "process", "reuse", "fresh")
-# The time that a handler may take; with sanitizers mode fresh needs most of it for its heap.
-DEADLINE = 8000 if SANITIZED else 1000
+DEADLINE = 4000 if SANITIZED else 1000
 
 CONTRACTS = {
     # What stands here is plain ES5, so that no compiler is needed.
@@ -142,7 +141,9 @@ exports.default = { fetch: function (request) {
 
 @pytest.fixture(scope="module", params=MODES)
 def server(request, start_module):
-    s = start_module(CONTRACTS, isolation=request.param, deadline_ms=DEADLINE, memory_max="32m",
+    # In mode fresh the time is also for making the heap.
+    s = start_module(CONTRACTS, isolation=request.param, memory_max="32m", workers_max=4,
+                     deadline_ms=3 * DEADLINE if request.param == "fresh" else DEADLINE,
                      deadline_grace_ms=500 if SANITIZED else 20)
     s.mode = request.param
     return s
@@ -162,7 +163,7 @@ def test_request_reaches_the_contract(server):
     assert a.headers.get_content_type() == "application/json"
     assert a.json() == {
         "method": "GET", "path": "/a/b", "query": {"x": "1", "y": " z"},
-        "url": "http://example.org/facts/a/b?x=1&x=2&y=%20z", "ip": "127.0.0.1", "header": "value",
+        "url": "http://example.org/a/b?x=1&x=2&y=%20z", "ip": "127.0.0.1", "header": "value",
         "contract": "facts", "caller": None, "session": None, "version": a.json()["version"]}
     assert a.json()["version"] in ("string", "number")
 
@@ -241,7 +242,7 @@ def test_what_never_settles_is_told_so(server):
 
 
 def test_many_requests_at_a_time_are_all_answered(server):
-    n = 40 if SANITIZED else 120
+    n = 24 if SANITIZED or server.mode == "fresh" else 120
     paths = ["/facts", "/both", "/rolls", "/later?ms=1"]
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda i: server.get(paths[i % len(paths)]), range(n)))
@@ -418,7 +419,7 @@ def test_stats_count_requests_and_phases(snapshot):
     assert after["requests"] == before["requests"] + 2
     assert after["requests_2xx"] == before["requests_2xx"] + 1
     assert after["requests_4xx"] == before["requests_4xx"] + 1
-    assert after["phases"]["execution"]["count"] > before["phases"]["execution"]["count"]
+    assert after["phases"]["exec"]["count"] > before["phases"]["exec"]["count"]
     assert after["workers"] >= 2 and after["images"] >= 1
 
 
