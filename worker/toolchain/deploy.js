@@ -128,7 +128,7 @@ function runInit(version) {
 
 function reload(socket, id) {
 	const ctl = process.env.TANA_CTL || "tana-ctl";
-	const r = spawnSync(ctl, ["-s", socket, "reload", id], { stdio: ["ignore", "inherit", "pipe"], encoding: "utf8" });
+	const r = spawnSync(ctl, ["-s", socket, "reload", id], { stdio: ["ignore", "ignore", "pipe"], encoding: "utf8" });
 
 	if (r.error || r.status !== 0)
 		throw new Failure(`deployed, but the server was not told: ${r.error ? r.error.message : r.stderr.trim()}`);
