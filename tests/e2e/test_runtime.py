@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from zygote_harness import BUILD, Zygote
+from zygote_harness import BUILD, REUSE, Zygote
 
 TOOL = os.path.join(BUILD, "tana-worker")
 SYSTEM_DUKTAPE = "system library" in subprocess.run(
@@ -184,6 +184,21 @@ LANGUAGE = {
     "Proxy without traps is transparent": (
         "var p = new Proxy([1, 2], {}); p.a = 3; return [p.length, 1 in p, delete p[0], Object.keys(p), p.a];",
         [2, True, True, ["1", "a"], 3]),
+    "Proxy passes a property's definition to its target": (
+        "var t = {}, p = new Proxy(t, {}); Object.defineProperty(p, 'a', { value: 1, enumerable: true });"
+        "return [t.a, Object.getOwnPropertyDescriptor(p, 'a').value, p.hasOwnProperty('a'), Object.entries(p)];",
+        [1, 1, True, [["a", 1]]]),
+    "Proxy passes Reflect.set to its target": (
+        "var t = {}, p = new Proxy(t, { set: function (o, k, v, r) { return Reflect.set(o, k, v + 1, r); } });"
+        "p.a = 1; return t.a;", 2),
+    "Proxy has the traps that Duktape lacks": (
+        "var o = [], h = {}; ['getOwnPropertyDescriptor', 'defineProperty', 'getPrototypeOf', 'setPrototypeOf', 'isExtensible',"
+        "'preventExtensions'].forEach(function (n) { h[n] = function () { o.push(n); return Reflect[n].apply(null, arguments); }; });"
+        "var p = new Proxy({ a: 1 }, h); Object.getOwnPropertyDescriptor(p, 'a'); Object.defineProperty(p, 'b', { value: 1 });"
+        "Object.getPrototypeOf(p); Object.setPrototypeOf(p, null); Object.isExtensible(p); Object.preventExtensions(p); return o.length;", 6),
+    "Proxy is seen through by a prototype's children": (
+        "var c = Object.create(new Proxy({ a: 1 }, {})); c.b = 2;"
+        "return [Object.getOwnPropertyDescriptor(c, 'b').value, Object.getOwnPropertyDescriptor(c, 'a') === undefined];", [2, True]),
     "Proxy of a function is called and constructed": (
         "var p = new Proxy(function (a) { this.a = a; }, { apply: function (t, s, a) { return a[0] + 1; } });"
         "return [p(1), new p(5).a];", [2, 5]),
@@ -221,6 +236,23 @@ LANGUAGE = {
 
 WEB = {
     "URL resolves": ("return new URL('../x?y=1#z', 'http://h.example:80/a/b/c').href;", "http://h.example/a/x?y=1#z"),
+    "URL takes the common form apart": (
+        "var u = new URL('https://a.example:8443/b/c;d=1?e=f&g=%20#h');"
+        "return [u.protocol, u.host, u.hostname, u.port, u.origin, u.pathname, u.search, u.hash, u.href];",
+        ["https:", "a.example:8443", "a.example", "8443", "https://a.example:8443", "/b/c;d=1", "?e=f&g=%20", "#h",
+         "https://a.example:8443/b/c;d=1?e=f&g=%20#h"]),
+    "URL normalises what is not of the common form": (
+        "return ['http://A/', 'http://a:80', 'http://a/b/../c', 'http://a/%2e%2E/d', 'http://0x7f.1/', 'http://a/x y?\\'', 'http://a/?#',"
+        "'http://127.0.0.1:8180/x', 'http://u:p@h/'].map(function (t) { return new URL(t).href; });",
+        ["http://a/", "http://a/", "http://a/c", "http://a/d", "http://127.0.0.1/", "http://a/x%20y?%27", "http://a/?#",
+         "http://127.0.0.1:8180/x", "http://u:p@h/"]),
+    "URL refuses what is none": (
+        "return ['http://', 'http://a:70000/', 'http://256.1.1.1/', '//a', 'http://a b/'].filter(function (t) {"
+        "return URL.canParse(t); });", []),
+    "URL and its parameters follow each other": (
+        "var u = new URL('http://h/p?a=1'), p = u.searchParams, o = []; p.append('b', 'ü'); o.push(u.search);"
+        "u.search = '?z=9'; o.push(p.get('z'), p.get('a')); u.pathname = '/q'; p.set('z', '0'); o.push(u.href, p === u.searchParams); return o;",
+        ["?a=1&b=%C3%BC", "9", None, "http://h/q?z=0", True]),
     "URL refuses": ("try { new URL('nope'); } catch (e) { return e instanceof TypeError; }", True),
     "URL writes hosts in ASCII": ("return new URL('http://exämple.com/').hostname;", "xn--exmple-cua.com"),
     "URL parts can be set": (
@@ -665,6 +697,32 @@ def test_tx_executes_honestly(run, changes, success, gas, error):
 	for (var i = 0; i < {changes}; i++) tx.setBalance('u' + i, i, 'USD');
 	return tx.execute();"""), block=json.dumps(BLOCK)).json
     assert (a["success"], len(a["changes"]), a["gasUsed"], a["error"]) == (success, changes, gas, error)
+
+
+def test_reused_heap_begins_anew(zygote, image):
+    """Where the heap is not put back, what belongs to a request ends with it all the same."""
+    source = """var tx = require('tana/tx').tx, n = 0, log = [];
+setInterval(function () { log.push('module timer'); }, 20);
+exports.get = function (req) {
+	var before = tx.getChanges().length, me = ++n;
+	tx.setBalance('a', 1, 'USD');
+	setTimeout(function () { log.push('timer of ' + me); }, 10);
+	queueMicrotask(function () { log.push('task of ' + me); });
+	if (me === 1)
+		throw new Error('first');
+	return new Promise(function (r) { setTimeout(function () { r([me, before, log]); }, 30); });
+};"""
+    im = image(["contract.js", source], "")
+    worker = zygote.spawn()
+    try:
+        assert worker.receive().type == "ready"
+        first = settle(worker, worker.post(im, isolation=REUSE))
+        assert first.fault == "THREW"
+        worker.receive()
+        second = settle(worker, worker.post(im, isolation=REUSE))
+        assert second.json == [2, 0, ["task of 1", "task of 2", "timer of 2", "module timer"]]
+    finally:
+        worker.close()
 
 
 # -- results ---------------------------------------------------------------------

@@ -31,4 +31,7 @@
 		proto = newTarget.prototype;
 		return own.isObject(proto) ? own.setPrototypeOf(made, proto) : made;
 	});
+
+	/* Not earlier: core-js asks it at every turn, and never about a proxy. */
+	own.askProxies('hasOwnProperty', null);
 })(__host.own);

@@ -1,6 +1,8 @@
 /*
- * Duktape's Proxy hands array indices to its traps as numbers, and there is no
- * Proxy.revocable.  Ours gives Duktape a handler of its own that forwards.
+ * Duktape's Proxy hands array indices to its traps as numbers, has half of the
+ * traps only -- Object.defineProperty on a proxy changes neither it nor its
+ * target -- and there is no Proxy.revocable.  Ours gives Duktape a handler of its
+ * own that forwards, and the functions that reflect ask it for the rest.
  */
 (function (own) {
 	'use strict';
@@ -8,6 +10,8 @@
 	var Native = own.global.Proxy;
 	var apply = own.apply;
 	var ownKeys = Reflect.ownKeys;
+
+	var CELL = Symbol('cell');	/* a proxy answers with its cell */
 
 	function key(k) {
 		return typeof k === 'number' ? '' + k : k;
@@ -34,7 +38,11 @@
 		var f = own.create(null);
 
 		f.get = function (target, k, receiver) {
-			var fn = live(cell, 'get');
+			var fn;
+
+			if (k === CELL)
+				return cell;
+			fn = live(cell, 'get');
 
 			k = key(k);
 			return fn === undefined ? Reflect.get(target, k, receiver) :
@@ -88,6 +96,7 @@
 		if (!own.isObject(target) || !own.isObject(handler))
 			throw new TypeError('Cannot create proxy with a non-object as target or handler');
 		cell.handler = handler;
+		cell.target = target;
 		cell.proxy = new Native(target, forward(cell, typeof target === 'function'));
 		return cell;
 	}
@@ -110,4 +119,84 @@
 	});
 	Proxy.prototype = undefined;
 	own.define(own.global, 'Proxy', Proxy);
+
+	/* ---- the traps that Duktape lacks ---- */
+
+	/* The object's cell if it is a proxy itself, and does not just inherit from one. */
+	function cellOf(object) {
+		var cell = own.isObject(object) ? object[CELL] : undefined;
+
+		return cell !== undefined && cell.proxy === object ? cell : undefined;
+	}
+
+	/* Object[name] and Reflect[name]; they answer a value, or the object and whether it worked. */
+	function reflect(name, answers) {
+		function patch(holder) {
+			var native = holder[name];
+
+			own.define(holder, name, function (object, a, b) {
+				var cell = cellOf(object), fn;
+
+				if (cell === undefined)
+					return native(object, a, b);
+				fn = live(cell, name);
+				if (fn === undefined)
+					return answers === 'object' && holder === Object ?
+					    (holder[name](cell.target, a, b), object) : holder[name](cell.target, a, b);
+				fn = apply(fn, cell.handler, [cell.target, key(a), b]);
+				if (answers !== 'object')
+					return fn;
+				if (holder === Reflect)
+					return !!fn;
+				if (!fn)
+					throw new TypeError('\'' + name + '\' on proxy: trap returned falsish');
+				return object;
+			});
+			own.define(holder[name], 'name', name);
+		}
+
+		patch(Object);
+		patch(Reflect);
+	}
+	reflect('getOwnPropertyDescriptor', 'value');
+	reflect('defineProperty', 'object');
+	reflect('getPrototypeOf', 'value');
+	reflect('setPrototypeOf', 'object');
+	reflect('isExtensible', 'value');
+	reflect('preventExtensions', 'object');
+
+	/* Those without a trap of their own: freezing reaches the target. */
+	function pass(name, answersObject) {
+		var native = Object[name];
+
+		own.define(Object, name, function (object) {
+			var cell = cellOf(object), answer;
+
+			if (cell === undefined)
+				return native(object);
+			live(cell, name);
+			answer = Object[name](cell.target);
+			return answersObject ? object : answer;
+		});
+		own.define(Object[name], 'name', name);
+	}
+	pass('freeze', true);
+	pass('seal', true);
+	pass('isFrozen', false);
+	pass('isSealed', false);
+
+	own.askProxies = function (name, answer) {
+		var native = own.free(Object.prototype[name]);
+
+		own.define(Object.prototype, name, function (k) {
+			var descriptor;
+
+			if (cellOf(this) === undefined)
+				return native(this, k);
+			descriptor = Object.getOwnPropertyDescriptor(this, typeof k === 'symbol' ? k : own.String(k));
+			return descriptor !== undefined && (answer === null || descriptor[answer]);
+		});
+		own.define(Object.prototype[name], 'name', name);
+	};
+	own.askProxies('propertyIsEnumerable', 'enumerable');
 })(__host.own);

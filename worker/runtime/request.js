@@ -105,7 +105,7 @@
 			s.signal = from.signal;
 			s.headers = own.headersFrom(init.headers !== undefined ? init.headers : headers(from));
 		} else {
-			url = new URL(own.String(input));
+			url = new own.URL(own.String(input));
 			s.url = url.href;
 			s.path = url.pathname;
 			s.search = own.slice(url.search, 1);

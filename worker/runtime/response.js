@@ -126,7 +126,7 @@
 				throw own.refuse(RangeError, 'Response.redirect: invalid status ' + own.show(status));
 			url = own.String(url);
 			/* A path is for the client to resolve; anything else must be a URL. */
-			headers.location = own.test(/^\//, url) ? url : new URL(url).href;
+			headers.location = own.test(/^\//, url) ? url : new own.URL(url).href;
 			return new Response(SKIP, fill(s, own.takeBody(null), status, undefined, headers));
 		},
 		error: function error() {

@@ -15,7 +15,7 @@
 
 	function fetch(input, init) {
 		return own.promise(function () {
-			var request = new own.Request(input, init), url = new URL(request.url);
+			var request = new own.Request(input, init), url = new own.URL(request.url);
 
 			if (url.protocol !== 'http:' && url.protocol !== 'https:')
 				throw new TypeError('fetch: the protocol ' + url.protocol + ' is not supported');
