@@ -1,5 +1,6 @@
-# Unit tests append themselves to unit_tests.
+# The fragments append to these.
 unit_tests =
+e2e_tests =
 
 include tests/unit/common.mk
 include tests/unit/policy.mk
@@ -17,7 +18,6 @@ script_tests = \
 TESTS += $(script_tests)
 
 # One log a file; `make check -j2` runs two at a time.
-e2e_tests =
 e2e_tests += %D%/e2e/test_worker.py
 e2e_tests += %D%/e2e/test_runtime.py
 e2e_tests += %D%/e2e/test_toolchain.py
