@@ -551,67 +551,74 @@ struct taken {
 	bool			 fault;
 	char			 fault_name[24];
 	double			 status;
+	bool			 body_is_text;
 	uint64_t		 reply_max;
 };
+
+/*
+ * Everything that the result borrows goes into a list that is ours alone, which
+ * stays on the stack: what finish() gave may have getters, if the contract has
+ * tampered with a prototype, and then nobody else holds what they returned.
+ */
+static void
+hold(duk_context *ctx, duk_idx_t list)
+{
+	duk_put_prop_index(ctx, list, (duk_uarridx_t)duk_get_length(ctx, list));
+}
+
+static void
+take_headers(duk_context *ctx, duk_idx_t list, struct wk_result *r)
+{
+	duk_size_t n = duk_get_length(ctx, -1);
+
+	if (n % 2 != 0 || n > TN_FRAME_LIST_MAX)
+		(void)duk_range_error(ctx, "too many headers");
+	for (duk_size_t i = 0; i < n; i++) {
+		duk_get_prop_index(ctx, -1, (duk_uarridx_t)i);
+		r->headers[i].p = duk_require_lstring(ctx, -1, &r->headers[i].len);
+		hold(ctx, list);
+	}
+	r->nheaders = n;
+}
 
 static duk_ret_t
 take_result(duk_context *ctx, void *udata)
 {
 	struct taken *k = udata;
 	struct wk_result *r = k->r;
+	duk_idx_t list = duk_push_bare_array(ctx);
 
 	push_method(ctx, "finish");
 	duk_call_method(ctx, 0);
-	/* What is filled in borrows from this object, which stays on the stack. */
 	duk_require_object(ctx, -1);
 	if (duk_get_prop_string(ctx, -1, "fault")) {
-		const char *name = duk_to_string(ctx, -1);
-
-		(void)snprintf(k->fault_name, sizeof(k->fault_name), "%s", name);
+		(void)snprintf(k->fault_name, sizeof(k->fault_name), "%s", duk_to_string(ctx, -1));
 		k->fault = true;
-		duk_pop(ctx);
-		if (duk_get_prop_string(ctx, -1, "message")) {
-			/* The text must outlive this call: give it to the object. */
+		if (duk_get_prop_string(ctx, -2, "message")) {
 			r->message.p = duk_to_lstring(ctx, -1, &r->message.len);
-			duk_put_prop_string(ctx, -2, "message");
-		} else {
-			duk_pop(ctx);
+			hold(ctx, list);
 		}
+		duk_set_top(ctx, list + 1);
 		return 1;
 	}
 	duk_pop(ctx);
 	duk_get_prop_string(ctx, -1, "status");
 	k->status = duk_to_number(ctx, -1);
 	duk_pop(ctx);
-	if (duk_get_prop_string(ctx, -1, "headers")) {
-		duk_size_t n = duk_get_length(ctx, -1);
-
-		if (n % 2 != 0 || n > TN_FRAME_LIST_MAX)
-			return duk_range_error(ctx, "too many headers");
-		for (duk_size_t i = 0; i < n; i++) {
-			duk_get_prop_index(ctx, -1, (duk_uarridx_t)i);
-			/* A string that stays in the array, else it would not stay at all. */
-			r->headers[i].p = duk_require_lstring(ctx, -1, &r->headers[i].len);
-			duk_pop(ctx);
-		}
-		r->nheaders = n;
-	}
+	if (duk_get_prop_string(ctx, -1, "headers"))
+		take_headers(ctx, list, r);
 	duk_pop(ctx);
-	if (duk_get_prop_string(ctx, -1, "body")) {
-		if (duk_is_string(ctx, -1)) {
-			r->body.p = duk_get_lstring(ctx, -1, &r->body.len);
-			duk_push_true(ctx);
-		} else if (duk_is_buffer_data(ctx, -1)) {
-			r->body.p = duk_get_buffer_data(ctx, -1, &r->body.len);
-			duk_push_false(ctx);
-		} else if (duk_is_null_or_undefined(ctx, -1)) {
-			duk_push_false(ctx);
-		} else {
-			return duk_type_error(ctx, "the body is neither text nor bytes");
-		}
-		duk_put_prop_string(ctx, -3, "\xff" "text");
+	duk_get_prop_string(ctx, -1, "body");
+	if (duk_is_string(ctx, -1)) {
+		k->body_is_text = true;
+		r->body.p = duk_get_lstring(ctx, -1, &r->body.len);
+	} else if (duk_is_buffer_data(ctx, -1)) {
+		r->body.p = duk_get_buffer_data(ctx, -1, &r->body.len);
+	} else if (!duk_is_null_or_undefined(ctx, -1)) {
+		return duk_type_error(ctx, "the body is neither text nor bytes");
 	}
-	duk_pop(ctx);
+	hold(ctx, list);
+	duk_set_top(ctx, list + 1);
 	return 1;
 }
 
@@ -665,9 +672,7 @@ is_ascii(struct tn_str s)
 static void
 convert_result(struct taken *k, struct tn_buf *text, struct wk_result *r)
 {
-	duk_context *ctx = heap_ctx();
 	size_t bytes = 0;
-	bool body_is_text;
 
 	if (k->fault) {
 		char *message = r->trouble.message;
@@ -691,10 +696,7 @@ convert_result(struct taken *k, struct tn_buf *text, struct wk_result *r)
 		if (!is_ascii(r->headers[i]))
 			r->headers[i] = outside(text, r->headers[i]);
 	}
-	(void)duk_get_prop_string(ctx, -1, "\xff" "text");
-	body_is_text = duk_get_boolean(ctx, -1) != 0;
-	duk_pop(ctx);
-	if (body_is_text && !is_ascii(r->body)) {
+	if (k->body_is_text && !is_ascii(r->body)) {
 		if (wk_text_out(NULL, r->body) > k->reply_max)
 			r->body.len = k->reply_max + 1;
 		else
