@@ -262,7 +262,9 @@ report(const struct tool *t, int rc, const struct wk_exports *e, const struct wk
 int
 wk_tool_check(int argc, char **argv)
 {
-	struct tool t = { .contract = "check", .cpu_seconds = CPU_SECONDS, .memory = ARENA_DEFAULT };
+	/* Static, as what it holds lives as long as the process. */
+	static struct tool t = { .contract = "check", .cpu_seconds = CPU_SECONDS,
+	    .memory = ARENA_DEFAULT };
 	static struct wk_trouble trouble;
 	struct wk_exports e = { .n = 0 };
 	uint64_t compile_us, module_us;
@@ -305,7 +307,7 @@ choose_function(const struct tool *t, const struct wk_exports *e)
 int
 wk_tool_run(int argc, char **argv)
 {
-	struct tool t = {
+	static struct tool t = {
 		.method = "GET", .path = "/", .query = "", .ip = "127.0.0.1", .contract = "run",
 		.cpu_seconds = CPU_SECONDS, .memory = ARENA_DEFAULT
 	};
