@@ -94,9 +94,10 @@
 	own.define(P, 'toGMTString', P.toUTCString);
 	text('toDateString', dateText);
 	text('toTimeString', timeText);
-	text('toString', function (d) {
+	own.dateText = function (d) {
 		return dateText(d) + ' ' + timeText(d);
-	});
+	};
+	text('toString', own.dateText);
 	localeText('toLocaleDateString', localDate);
 	localeText('toLocaleTimeString', localTime);
 	localeText('toLocaleString', function (d) {
