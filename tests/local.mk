@@ -21,7 +21,13 @@ TESTS += $(script_tests)
 e2e_tests += %D%/e2e/test_worker.py
 e2e_tests += %D%/e2e/test_runtime.py
 e2e_tests += %D%/e2e/test_toolchain.py
+e2e_tests += %D%/e2e/test_http.py
 TESTS += $(e2e_tests)
+
+# The HTTP server alone, for test_http.py.
+check_PROGRAMS += %D%/http_echo
+%C%_http_echo_SOURCES = %D%/http_echo.c
+%C%_http_echo_LDADD = $(SV_LIBS)
 
 EXTRA_DIST += \
 	$(script_tests) \
