@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "wk_deadline.h"
 
@@ -59,6 +60,19 @@ wk_channel_open(int fd, size_t receive_bytes)
 		return TN_ENOMEM;
 	tn_buf_init_fixed(&ch.tx, tx, SEND_BYTES);
 	return 0;
+}
+
+void
+wk_channel_close(void)
+{
+	int fd;
+
+	while ((fd = wk_channel_take_fd()) >= 0)
+		(void)close(fd);
+	(void)close(ch.fd);
+	(void)munmap(ch.rx, ch.cap);
+	(void)munmap(ch.tx.p, SEND_BYTES);
+	tn_frame_decoder_free(&ch.decoder);
 }
 
 static void

@@ -21,7 +21,9 @@
 
 /* `receive_bytes`: frames that may wait here, together; at least one whole one fits anyway. */
 int wk_channel_open(int fd, size_t receive_bytes);
-/* Bytes that it maps for that, an upper bound. */
+/* Close it and give all back; a worker just exits. */
+void wk_channel_close(void);
+/* Bytes that _open maps, an upper bound. */
 size_t wk_channel_memory(size_t receive_bytes);
 
 /*
@@ -36,7 +38,11 @@ int wk_channel_next(struct tn_frame *f);
  */
 int wk_channel_wake(uint64_t id);
 
-/* The descriptor that came first and was not taken yet, the caller's; or -1. */
+/*
+ * The descriptor that came first and was not taken yet, the caller's; or -1.
+ * (At most one waits while a request sleeps: a second would get a number that
+ * the sandbox does not allow.)
+ */
 int wk_channel_take_fd(void);
 
 /* Encode and send whole. TN_ECLOSED, TN_ELIMIT. */
