@@ -19,6 +19,11 @@ TESTS += $(script_tests)
 
 # One log a file; `make check -j2` runs two at a time.
 e2e_tests += %D%/e2e/test_worker.py
+e2e_tests += %D%/e2e/test_examples.py
+e2e_tests += %D%/e2e/test_faults.py
+e2e_tests += %D%/e2e/test_lifecycle.py
+e2e_tests += %D%/e2e/test_security.py
+e2e_tests += %D%/e2e/test_server.py
 e2e_tests += %D%/e2e/test_runtime.py
 e2e_tests += %D%/e2e/test_toolchain.py
 e2e_tests += %D%/e2e/test_http.py
@@ -36,6 +41,7 @@ EXTRA_DIST += \
 	%D%/unit/run \
 	%D%/e2e/conftest.py \
 	%D%/e2e/fake_worker \
+	%D%/e2e/load.py \
 	%D%/e2e/pytest_tap.py \
 	%D%/e2e/zygote_harness.py
 

@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -373,6 +374,8 @@ class Pending:
             self.connection.close()
 
     def leave(self):
+        """Reset the connection: an end of file alone may come from a client that still reads."""
+        self.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
 
 
