@@ -12,6 +12,8 @@ check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
 endif
 
+include tests/fuzz/local.mk
+
 # Scripts that print TAP.
 script_tests = \
 	%D%/layering

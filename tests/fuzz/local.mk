@@ -1,0 +1,24 @@
+# Each fuzz target with replay.c: `make check` replays its corpus.
+fuzz_targets = frame options rpc
+fuzz_tests = %D%/fuzz_frame %D%/fuzz_options %D%/fuzz_rpc
+%C%_fuzz_frame_SOURCES = %D%/fuzz_frame.c %D%/replay.c %D%/fuzz.h
+%C%_fuzz_frame_LDADD = $(TN_LIBS)
+%C%_fuzz_options_SOURCES = %D%/fuzz_options.c %D%/replay.c %D%/fuzz.h
+%C%_fuzz_options_LDADD = $(TN_LIBS)
+%C%_fuzz_rpc_SOURCES = %D%/fuzz_rpc.c %D%/replay.c %D%/fuzz.h
+%C%_fuzz_rpc_LDADD = $(TN_LIBS)
+check_PROGRAMS += $(fuzz_tests)
+TESTS += $(fuzz_tests)
+EXTRA_DIST += %D%/corpus
+
+# The same with libFuzzer in place of replay.c: NAME.fuzzer, see HACKING.
+FUZZ_CC = clang
+FUZZ_CFLAGS = -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+CLEANFILES += frame.fuzzer options.fuzzer rpc.fuzzer
+.PHONY: fuzzers
+fuzzers:
+	for t in $(fuzz_targets); do \
+		$(FUZZ_CC) -std=gnu17 $(FUZZ_CFLAGS) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) \
+		    -o $$t.fuzzer $(top_srcdir)/tests/fuzz/fuzz_$$t.c $(top_srcdir)/common/*.c \
+		    $(MSGPACK_LIBS) $(CONFUSE_LIBS) || exit 1; \
+	done
