@@ -26,6 +26,7 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_config.c %D%/sv_config.h \
 	%D%/sv_daemon.c %D%/sv_daemon.h \
 	%D%/sv_gossip.c %D%/sv_gossip.h \
+	%D%/sv_jail.c %D%/sv_jail.h \
 	%D%/sv_listen.c %D%/sv_listen.h \
 	%D%/sv_master.c %D%/sv_master.h \
 	%D%/sv_pidfile.c %D%/sv_pidfile.h \

@@ -34,6 +34,7 @@
 	X(SIGNALS,  "cannot put the signals back")			\
 	X(DESCRIPTORS, "cannot arrange its descriptors")		\
 	X(LIMITS,   "cannot set its resource limits")			\
+	X(JAIL,     "cannot go into its root")				\
 	X(USER,     "cannot change to its user")			\
 	X(CAPS,     "cannot set its capabilities")			\
 	X(NNP,      "cannot set no_new_privs")				\
@@ -53,18 +54,30 @@ static const char *const step_text[STEP_MAX] = {
 struct report {
 	int	step;
 	int	error;
+	char	detail[64];		/* instead of the step's own text */
 };
+
+static void fail_with(int fd, enum step step, const char *detail) __attribute__((noreturn));
+
+static void
+fail_with(int fd, enum step step, const char *detail)
+{
+	struct report r = { .step = step, .error = errno };
+	ssize_t n;
+
+	(void)snprintf(r.detail, sizeof(r.detail), "%s", detail);
+	n = write(fd, &r, sizeof(r));
+
+	(void)n;
+	_exit(127);
+}
 
 static void fail(int fd, enum step step) __attribute__((noreturn));
 
 static void
 fail(int fd, enum step step)
 {
-	struct report r = { step, errno };
-	ssize_t n = write(fd, &r, sizeof(r));
-
-	(void)n;
-	_exit(127);
+	fail_with(fd, step, "");
 }
 
 static pid_t
@@ -126,6 +139,7 @@ run_child(const struct sv_child *c, int go, int out)
 {
 	struct rlimit rl;
 	sigset_t none;
+	const char *failed;
 	char byte;
 	int fds[SV_CHILD_FDS], exec_fd = c->exec_fd, i;
 	size_t k;
@@ -158,6 +172,8 @@ run_child(const struct sv_child *c, int go, int out)
 		if (setrlimit((__rlimit_resource_t)c->limits[k].resource, &rl) != 0)
 			fail(out, STEP_LIMITS);
 	}
+	if (c->jail != NULL && (failed = sv_jail_enter(c->jail)) != NULL)
+		fail_with(out, STEP_JAIL, failed);
 	if (c->ambient && set_caps(true) != 0)
 		fail(out, STEP_CAPS);
 	if (c->user != NULL && sv_user_become(c->user, c->groups) != 0)
@@ -276,9 +292,11 @@ sv_child_start(const struct sv_child *c, pid_t *pid, int *pidfd, int *error, str
 		;
 	if (n != 0) {
 		if (n != (ssize_t)sizeof(r) || r.step < 0 || r.step >= STEP_MAX)
-			r = (struct report){ STEP_EXEC, EIO };
+			r = (struct report){ .step = STEP_EXEC, .error = EIO };
 		*error = r.error;
-		tn_buf_printf(err, "%s: %s%s%s%s%s: %s", c->what, step_text[r.step],
+		r.detail[sizeof(r.detail) - 1] = '\0';
+		tn_buf_printf(err, "%s: %s%s%s%s%s: %s", c->what,
+		    r.detail[0] != '\0' ? r.detail : step_text[r.step],
 		    r.step == STEP_EXEC ? " " : "", r.step == STEP_EXEC ? c->path : "",
 		    r.step == STEP_USER && c->user != NULL ? " " : "",
 		    r.step == STEP_USER && c->user != NULL ? c->user->name : "", strerror(r.error));

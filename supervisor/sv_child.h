@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include "sv_jail.h"
 #include "sv_user.h"
 
 #define SV_CHILD_FDS	5
@@ -33,6 +34,7 @@ struct sv_child {
 	uid_t		 map_uid;
 	gid_t		 map_gid;
 	bool		 ambient;	/* keep the capabilities that a new user namespace gives */
+	const struct sv_jail *jail;	/* to go into (with CLONE_NEWNS); NULL: none */
 	const struct sv_user *user;	/* to change to; NULL: stay */
 	bool		 groups;	/* with the user's supplementary groups */
 	bool		 no_caps;	/* drop them all */

@@ -524,8 +524,9 @@ start_compiler(struct sv_master *m)
 	if (program != NULL && (c->gossip = sv_gossip_new("compiler", &said)) == NULL) {
 		error = errno;
 		tn_buf_printf(&err, "compiler: %s", strerror(error));
-	} else if (program != NULL && sv_compiler_start(program, m->opt->contracts, &m->plan,
-	    m->root ? &m->worker_user : NULL, m->null_fd, said, &fd, &c->pid, &c->pidfd, &error, &err) == 0) {
+	} else if (program != NULL && sv_compiler_start(program, m->opt->contracts, m->opt->run_dir,
+	    &m->plan, m->root ? &m->worker_user : NULL, m->null_fd, said, &fd, &c->pid, &c->pidfd, &error,
+	    &err) == 0) {
 		c->killed = false;
 		tn_log(TN_LOG_INFO, "compiler started, pid %d", (int)c->pid);
 		tell_front(m, SV_MSG_COMPILER, 0, 0, &fd, 1);
@@ -850,6 +851,21 @@ open_dir(const char *option, const char *path, int *fd, struct tn_buf *err)
 	return 0;
 }
 
+/* We can read whatever it is; the front, which gets the descriptor, must too. */
+static int
+open_contracts(struct sv_master *m, struct tn_buf *err)
+{
+	struct tn_buf why = { 0 };
+	int rc = open_dir("contracts", m->opt->contracts, &m->contracts_fd, err);
+
+	if (rc == 0 && m->root && sv_program_explain(m->opt->contracts, &m->user, false, &why)) {
+		tn_buf_printf(err, "contracts: %.*s", bufint(&why), bufstr(&why));
+		rc = TN_EDENIED;
+	}
+	tn_buf_fini(&why);
+	return rc;
+}
+
 static int
 open_state(struct sv_master *m, struct tn_buf *err)
 {
@@ -924,8 +940,8 @@ prepare(struct sv_master *m, struct tn_buf *err)
 		tn_buf_printf(err, "/dev/null, /proc/self/exe: %s", strerror(errno));
 		return TN_EXIT_FAILURE;
 	}
-	if (open_dir("contracts", m->opt->contracts, &m->contracts_fd, err) != 0 ||
-	    open_state(m, err) != 0 || open_listeners(m, stale, err) != 0 || open_control(m, err) != 0)
+	if (open_contracts(m, err) != 0 || open_state(m, err) != 0 ||
+	    open_listeners(m, stale, err) != 0 || open_control(m, err) != 0)
 		return TN_EXIT_FAILURE;
 	for (i = 0; i < m->listeners.n; i++) {
 		sv_address_print(m->listeners.v[i].fd, &where);

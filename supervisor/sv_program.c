@@ -74,41 +74,29 @@ permits(const struct stat *st, const struct sv_user *u, mode_t bits)
 }
 
 bool
-sv_program_explain(const char *path, const struct sv_user *user, struct tn_buf *err)
+sv_program_explain(const char *path, const struct sv_user *user, bool ancestors, struct tn_buf *err)
 {
-	char real[PATH_MAX], *p;
+	char real[PATH_MAX], part[PATH_MAX], *p = part;
 	struct stat st;
-	bool blocked;
 
-	if (realpath(path, real) == NULL) {
+	if (realpath(path, real) == NULL || (user == NULL && access(real, R_OK) != 0)) {
 		tn_buf_printf(err, "%s: %s", path, strerror(errno));
 		return true;
 	}
-	if (user == NULL) {
-		if (access(real, R_OK) == 0)
-			return false;
-		tn_buf_printf(err, "%s: %s", real, strerror(errno));
-		return true;
-	}
-	for (p = real + 1;; p++) {
-		if (*p != '/' && *p != '\0')
-			continue;
-		char c = *p;
-
+	if (user == NULL)
+		return false;
+	memcpy(part, real, sizeof(part));
+	while (ancestors && (p = strchr(p + 1, '/')) != NULL) {
 		*p = '\0';
-		blocked = stat(real, &st) == 0 && !permits(&st, user, S_ISDIR(st.st_mode) && c == '/' ? 1 :
-		    S_ISDIR(st.st_mode) ? 5 : 4);
-		if (blocked) {
-			char *at = strdup(real);
-
-			*p = c;
-			tn_buf_printf(err, "user %s cannot read %s: %s is closed to it", user->name, real,
-			    at != NULL ? at : "a directory above");
-			free(at);
+		if (stat(part, &st) == 0 && !permits(&st, user, 1)) {
+			tn_buf_printf(err, "user %s cannot reach %s: %s is closed to it", user->name, real, part);
 			return true;
 		}
-		*p = c;
-		if (c == '\0')
-			return false;
+		*p = '/';
 	}
+	if (stat(real, &st) == 0 && !permits(&st, user, S_ISDIR(st.st_mode) ? 5 : 4)) {
+		tn_buf_printf(err, "user %s may not read %s", user->name, real);
+		return true;
+	}
+	return false;
 }

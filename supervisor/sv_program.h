@@ -15,9 +15,10 @@ char *sv_program_find(const char *option, const char *value, const char *name, c
 
 /*
  * Why the user (NULL: we ourselves) cannot read `path`: append it to err and
- * return true; false when nothing stands in the way.  A guess from owners and
- * modes, for messages only.
+ * return true; false when nothing stands in the way.  Without `ancestors` the directories
+ * above it do not matter.  A guess from owners and modes, for messages only.
  */
-bool sv_program_explain(const char *path, const struct sv_user *user, struct tn_buf *err);
+bool sv_program_explain(const char *path, const struct sv_user *user, bool ancestors,
+    struct tn_buf *err);
 
 #endif

@@ -133,6 +133,15 @@ compiler_main(int argc, char **argv)
 
 	describe_self(&b);
 	tn_buf_printf(&b, "args=%s,%s ", argc > 2 ? argv[2] : "-", argc > 3 ? argv[3] : "-");
+	/* What it sees and where it can write. */
+	tn_buf_printf(&b, "passwd=%d etc=%d root=%d contracts=%d ", access("/etc/passwd", F_OK),
+	    open("/etc/x", O_WRONLY | O_CREAT, 0600), open("/x", O_WRONLY | O_CREAT, 0600),
+	    argc > 3 ? access(argv[3], R_OK | X_OK) : -2);
+	if (argc > 3 && chdir(argv[3]) == 0)
+		tn_buf_printf(&b, "write=%s ", open("x", O_WRONLY | O_CREAT, 0600) < 0 && errno == EROFS ?
+		    "readonly" : "other");
+	if (chdir(getenv("HOME")) == 0)
+		tn_buf_printf(&b, "home_write=%s ", open("x", O_WRONLY | O_CREAT, 0600) >= 0 ? "yes" : "no");
 	(void)send(3, b.p, b.len, 0);
 	while (recv(3, &byte, 1, 0) > 0)
 		;
@@ -911,9 +920,9 @@ test_compiler(void **state)
 	assert_true(has(c, "CapPrm:,0000000000000000 "));
 	assert_true(has(c, "CapEff:,0000000000000000 "));
 	assert_true(has(c, "NoNewPrivs:,1 "));
-	assert_true(has(c, "fsize=0 "));
+	assert_true(has(c, "fsize=67108864 "));
 	assert_true(has(c, "pdeathsig=9 "));
-	assert_true(has(c, "home=/nonexistent "));
+	assert_true(has(c, "home_write=yes "));
 	assert_true(has(c, "fd0 fd1 fd2 fd3 "));
 	assert_null(strstr(c, "fd4 "));
 	sv_system_look(&sys);
@@ -922,6 +931,10 @@ test_compiler(void **state)
 		n = readlink("/proc/self/ns/net", ns, sizeof(ns) - 1);
 		ns[n > 0 ? n : 0] = '\0';
 		assert_null(strstr(c, ns));
+	}
+	if ((plan.present & TN_LAYER_MOUNTNS) != 0) {
+		assert_true(has(c, "home=/.tmp "));
+		assert_true(has(c, "passwd=-1 etc=-1 root=-1 contracts=0 write=readonly "));
 	}
 	free(c);
 	/* At most one lives: the next one takes its place. */
@@ -948,13 +961,28 @@ test_compiler_out_of_reach(void **state)
 
 	if (!root())
 		skip();
+	start(s, NULL);
+	free(ask(s, "info"));
 	(void)snprintf(path, sizeof(path), "%s/contracts", s->dir);
 	assert_int_equal(chmod(path, 0700), 0);
-	start(s, NULL);
 	c = ask(s, "compiler");
 	assert_true(has(c, "status=%d ", EACCES));
 	free(c);
-	wait_log(s, "user nobody cannot read");
+	wait_log(s, "user nobody may not read");
+	/* What is above it does not matter: the helper has directories of its own there. */
+	assert_int_equal(chmod(path, 0755), 0);
+	assert_int_equal(chmod(s->dir, 0700), 0);
+	c = ask(s, "compiler");
+	assert_true(has(c, "status=0 "));
+	assert_true(has(c, "contracts=0 "));
+	free(c);
+	/* Nor does the front start with contracts that it cannot read. */
+	assert_int_equal(chmod(path, 0700), 0);
+	assert_int_equal(kill(s->pid, SIGTERM), 0);
+	assert_int_equal(wait_end(s), 0);
+	start(s, NULL);
+	assert_int_equal(wait_end(s), TN_EXIT_FAILURE);
+	wait_log(s, "contracts: user www-data may not read");
 }
 
 static void
