@@ -209,6 +209,19 @@ LANGUAGE = {
         "return JSON.stringify(['\\ud83d', '\\ude00x', '😀', 'é']);", '["\\ud83d","\\ude00x","😀","é"]'),
     "JSON.stringify has replacer and space": (
         "return JSON.stringify({ a: 1, b: 2 }, ['b'], 1);", '{\n "b": 2\n}'),
+    "Date reads HTTP's three forms": (
+        "return ['Sun, 06 Nov 1994 08:49:37 GMT', 'Sunday, 06-Nov-94 08:49:37 GMT', 'Sun Nov  6 08:49:37 1994'].map(Date.parse);",
+        [784111777000] * 3),
+    "Date reads what people write": (
+        "return ['Nov 6, 1994', '11/6/1994', '1994/11/6 0:00', '6 Nov 1994 01:00 +0100', 'November 6, 1994 12:00 AM',"
+        "'Sun Nov 06 1994 00:00:00 GMT+0000 (Coordinated Universal Time)'].map(Date.parse);", [784080000000] * 6),
+    "Date reads no nonsense": (
+        "return ['garbage', '2020-13-01', '2020-01-32', '13/13/2020', 'Jan 32 2020', '12:30', '', 'Jan 1 2020 25:00'].map(Date.parse);",
+        [None] * 8),
+    "Date is constructed from all that it takes": (
+        "return [new Date('Sun, 06 Nov 1994 08:49:37 GMT').getTime(), new Date(2020, 1, 3, 4).toJSON(), new Date(new Date(5)).getTime(),"
+        "new Date(null).getTime(), typeof Date(), Date.length, new Date(0) instanceof Date, new Date(0).constructor === Date];",
+        [784111777000, "2020-02-03T04:00:00.000Z", 5, 0, "string", 7, True, True]),
     "Date writes the HTTP form": ("return new Date(1e12).toUTCString();", "Sun, 09 Sep 2001 01:46:40 GMT"),
     "Date writes the standard's form": (
         "return String(new Date(0));", "Thu Jan 01 1970 00:00:00 GMT+0000 (Coordinated Universal Time)"),
@@ -566,6 +579,19 @@ def test_request_of_get(run):
 ])
 def test_hostile_query_is_data(run, query, found):
     assert run(handler("return req.query;"), query=query).json == found
+
+
+@pytest.mark.parametrize("path,params", [
+    ("/users/7", {"id": "7"}),
+    ("/users/a%20b/posts/%C3%BC", {"id": "a b", "post": "ü"}),
+    ("/files/a/b%2fc/", {"*": "a/b/c"}),
+    ("/users/%zz", {"id": "%zz"}),
+    ("/users/__proto__", {"id": "__proto__"}),
+    ("/users/7/other", {}), ("/", {}), ("/users", {}),
+])
+def test_params_are_what_a_route_names(run, path, params):
+    meta = json.dumps({"routes": ["/users/:id", "/users/:id/posts/:post", "/files/*", 5]})
+    assert run(handler("return req.params;"), path=path, meta=meta).json == params
 
 
 @pytest.mark.parametrize("kind,body,seen", [

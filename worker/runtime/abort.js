@@ -75,6 +75,14 @@
 		own.dispatch(signal, event);
 	}
 
+	var listen = own.free(own.EventTarget.prototype.addEventListener);
+
+	function follow(signal, other) {
+		listen(other, 'abort', function () {
+			abort(signal, state(other).reason);
+		}, { once: true });
+	}
+
 	own.methods(AbortSignal, {
 		abort: function (reason) {
 			var signal = make();
@@ -86,8 +94,8 @@
 			var signal = make();
 
 			own.after(ms, function () {
-				abort(signal, new DOMException('The operation was aborted due to timeout',
-				    'TimeoutError'));
+				abort(signal, new DOMException(
+				    'The operation was aborted due to timeout', 'TimeoutError'));
 			});
 			return signal;
 		},
@@ -98,9 +106,7 @@
 				if (state(one).aborted)
 					abort(signal, state(one).reason);
 				else
-					own.apply(own.EventTarget.prototype.addEventListener, one, ['abort', function () {
-						abort(signal, state(one).reason);
-					}, { once: true }]);
+					follow(signal, one);
 			});
 			return signal;
 		}

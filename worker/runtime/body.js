@@ -22,7 +22,8 @@
 			taken.type = 'text/plain;charset=UTF-8';
 		} else if (own.isView(value)) {
 			taken.body = new own.Uint8Array(
-			    bufferSlice(value.buffer, value.byteOffset, value.byteOffset + value.byteLength));
+			    bufferSlice(value.buffer, value.byteOffset,
+			    value.byteOffset + value.byteLength));
 		} else if (value instanceof own.ArrayBuffer) {
 			taken.body = new own.Uint8Array(bufferSlice(value, 0));
 		} else if (value instanceof toParameters) {
@@ -36,7 +37,9 @@
 	};
 
 	function text(body) {
-		return body === null ? '' : typeof body === 'string' ? body : own.decode(body, false);
+		if (body === null)
+			return '';
+		return typeof body === 'string' ? body : own.decode(body, false);
 	}
 
 	function bytes(body) {
@@ -55,7 +58,8 @@
 					var s = state(self);
 
 					if (s.used)
-						throw new TypeError('Body is unusable: Body has already been read');
+						throw new TypeError(
+						    'Body is unusable: Body has already been read');
 					s.used = s.body !== null;
 					return read(s.body);
 				});

@@ -23,7 +23,8 @@
 		if (typeof newTarget !== 'function')
 			throw new TypeError('Reflect.construct: newTarget is not a constructor');
 		if (target === Object)
-			return own.create(own.isObject(newTarget.prototype) ? newTarget.prototype : Object.prototype);
+			return own.create(own.isObject(newTarget.prototype) ? newTarget.prototype :
+			    Object.prototype);
 		if (indexOf(natives, target) < 0)
 			return general(target, args, newTarget);
 		made = own.construct(target, args);

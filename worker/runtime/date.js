@@ -12,7 +12,8 @@
 	];
 	var NEEDS_INTL = [
 		'weekday', 'era', 'year', 'month', 'day', 'dayPeriod', 'hour', 'minute', 'second',
-		'fractionalSecondDigits', 'timeZoneName', 'dateStyle', 'timeStyle', 'hour12', 'hourCycle'
+		'fractionalSecondDigits', 'timeZoneName', 'dateStyle', 'timeStyle', 'hour12',
+		'hourCycle'
 	];
 	var P = Date.prototype;
 	var time = own.free(P.getTime);
@@ -55,8 +56,8 @@
 	function localTime(d) {
 		var h = hours(d);
 
-		return (h % 12 === 0 ? 12 : h % 12) + ':' + two(minutes(d)) + ':' + two(seconds(d)) +
-		    (h < 12 ? ' AM' : ' PM');
+		return (h % 12 === 0 ? 12 : h % 12) + ':' + two(minutes(d)) + ':' +
+		    two(seconds(d)) + (h < 12 ? ' AM' : ' PM');
 	}
 
 	function text(name, fn) {
@@ -64,6 +65,11 @@
 			return time(this) !== time(this) ? 'Invalid Date' : fn(this);
 		});
 		own.define(P[name], 'name', name);
+	}
+
+	function refuse(name, what) {
+		return new RangeError(name + ': the ' + what +
+		    ' is not available in this version of tana-edge');
 	}
 
 	function localeText(name, fn) {
@@ -75,12 +81,11 @@
 			if (options !== undefined && options !== null) {
 				for (i = 0; i < NEEDS_INTL.length; i++)
 					if (options[NEEDS_INTL[i]] !== undefined)
-						throw new RangeError(name + ': the option ' + NEEDS_INTL[i] +
-						    ' is not available in this version of tana-edge');
-				zone = options.timeZone;
-				if (zone !== undefined && !own.test(/^(utc|gmt|etc\/utc)$/i, own.String(zone)))
-					throw new RangeError(name + ': the time zone ' + own.String(zone) +
-					    ' is not available in this version of tana-edge');
+						throw refuse(name, 'option ' + NEEDS_INTL[i]);
+				zone = options.timeZone === undefined ? 'UTC' :
+				    own.String(options.timeZone);
+				if (!own.test(/^(utc|gmt|etc\/utc)$/i, zone))
+					throw refuse(name, 'time zone ' + zone);
 			}
 			return fn(this);
 		});
@@ -88,8 +93,8 @@
 	}
 
 	text('toUTCString', function (d) {
-		return DAYS[day(d)] + ', ' + two(date(d)) + ' ' + MONTHS[month(d)] + ' ' + years(d) + ' ' +
-		    clock(d) + ' GMT';
+		return DAYS[day(d)] + ', ' + two(date(d)) + ' ' + MONTHS[month(d)] + ' ' +
+		    years(d) + ' ' + clock(d) + ' GMT';
 	});
 	own.define(P, 'toGMTString', P.toUTCString);
 	text('toDateString', dateText);

@@ -11,7 +11,9 @@
 	var decode = own.free(NativeDecoder.prototype.decode);
 	var encoder = new NativeEncoder();
 	var STATE = own.hidden('decoder');
-	var utf8 = /^[\t\n\f\r ]*(unicode-1-1-utf-8|unicode11utf8|unicode20utf8|utf-8|utf8|x-unicode20utf8)[\t\n\f\r ]*$/i;
+	var labels =
+	    'unicode-1-1-utf-8|unicode11utf8|unicode20utf8|utf-8|utf8|x-unicode20utf8';
+	var utf8 = new RegExp('^[\\t\\n\\f\\r ]*(' + labels + ')[\\t\\n\\f\\r ]*$', 'i');
 	var set = own.free(own.Uint8Array.prototype.set);
 
 	/* Text to a Uint8Array of its own. */

@@ -120,7 +120,8 @@
 			if (callback === null || callback === undefined)
 				return;
 			if (!own.isObject(callback))
-				throw new TypeError('addEventListener: the listener is not a function');
+				throw new TypeError(
+				    'addEventListener: the listener is not a function');
 			entry.type = own.String(type);
 			if (find(list, entry.type, callback) >= 0)
 				return;
@@ -149,7 +150,8 @@
 			var s = state(event);
 
 			if (s.dispatching)
-				throw new DOMException('The event is already being dispatched', 'InvalidStateError');
+				throw new DOMException('The event is being dispatched',
+				    'InvalidStateError');
 			own.dispatch(this, event);
 			return !s.prevented;
 		}
@@ -173,7 +175,8 @@
 				if (typeof entry.callback === 'function')
 					own.apply(entry.callback, target, [event]);
 				else
-					own.apply(entry.callback.handleEvent, entry.callback, [event]);
+					own.apply(entry.callback.handleEvent, entry.callback,
+					    [event]);
 			} catch (e) {
 				own.uncaught(e);
 			}

@@ -118,7 +118,8 @@
 					two[two.length] = one;
 				});
 				if (two.length !== 2)
-					throw new TypeError('Headers: expected pairs of a name and a value');
+					throw new TypeError(
+					    'Headers: expected pairs of a name and a value');
 				name = toName(two[0]);
 				append(list, name, toValue(name, two[1]));
 			});

@@ -37,7 +37,8 @@
 		if (options.style !== undefined && options.style !== 'decimal') {
 			percent = options.style === 'percent';
 			if (!percent)
-				throw new RangeError('toLocaleString: style \'' + own.String(options.style) +
+				throw new RangeError('toLocaleString: style \'' +
+				    own.String(options.style) +
 				    '\' is not available in this version of tana-edge');
 			n *= 100;
 		}

@@ -8,7 +8,8 @@
 
 	var TRACE = own.host.traceKey;	/* an array: function, position, function ... */
 	var names = [
-		'Error', 'EvalError', 'RangeError', 'ReferenceError', 'SyntaxError', 'TypeError', 'URIError'
+		'Error', 'EvalError', 'RangeError', 'ReferenceError', 'SyntaxError', 'TypeError',
+		'URIError'
 	];
 	var Base = null;
 
@@ -38,10 +39,12 @@
 		var Native = own.global[name], prototype = Native.prototype, Made;
 
 		Made = function (message, options) {
-			var e = message === undefined ? new Native() : new Native(message), target = new.target;
+			var e = message === undefined ? new Native() : new Native(message);
+			var target = new.target;
 
 			own.trim(e);
-			if (target !== undefined && target !== Made && own.isObject(target.prototype))
+			if (target !== undefined && target !== Made &&
+			    own.isObject(target.prototype))
 				own.setPrototypeOf(e, target.prototype);
 			if (own.isObject(options) && 'cause' in options)
 				own.define(e, 'cause', options.cause);
@@ -75,7 +78,8 @@
 		trace = error.stack;
 		trace = own.slice(trace, own.indexOf(trace, '\n') + 1);
 		own.define(object, 'stack', (name === undefined ? 'Error' : own.String(name)) +
-		    (message === undefined || message === '' ? '' : ': ' + own.String(message)) + '\n' + trace);
+		    (message === undefined || message === '' ? '' : ': ' + own.String(message)) +
+		    '\n' + trace);
 	});
 	own.define(Base, 'stackTraceLimit', 10);
 

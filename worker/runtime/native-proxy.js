@@ -30,7 +30,8 @@
 	/* `cell.handler` is null once the proxy is revoked. */
 	function live(cell, name) {
 		if (cell.handler === null)
-			throw new TypeError('Cannot perform \'' + name + '\' on a proxy that has been revoked');
+			throw new TypeError('Cannot perform \'' + name +
+			    '\' on a proxy that has been revoked');
 		return trap(cell.handler, name);
 	}
 
@@ -59,7 +60,8 @@
 			var fn = live(cell, 'has');
 
 			k = key(k);
-			return fn === undefined ? k in target : apply(fn, cell.handler, [target, k]);
+			return fn === undefined ? k in target :
+			    apply(fn, cell.handler, [target, k]);
 		};
 		f.deleteProperty = function (target, k) {
 			var fn = live(cell, 'deleteProperty');
@@ -71,7 +73,8 @@
 		f.ownKeys = function (target) {
 			var fn = live(cell, 'ownKeys');
 
-			return fn === undefined ? ownKeys(target) : apply(fn, cell.handler, [target]);
+			return fn === undefined ? ownKeys(target) :
+			    apply(fn, cell.handler, [target]);
 		};
 		if (callable) {
 			f.apply = function (target, self, args) {
@@ -94,7 +97,8 @@
 		var cell = own.create(null);
 
 		if (!own.isObject(target) || !own.isObject(handler))
-			throw new TypeError('Cannot create proxy with a non-object as target or handler');
+			throw new TypeError(
+			    'Cannot create proxy with a non-object as target or handler');
 		cell.handler = handler;
 		cell.target = target;
 		cell.proxy = new Native(target, forward(cell, typeof target === 'function'));
@@ -129,7 +133,7 @@
 		return cell !== undefined && cell.proxy === object ? cell : undefined;
 	}
 
-	/* Object[name] and Reflect[name]; they answer a value, or the object and whether it worked. */
+	/* Object[name] and Reflect[name]; both answer a value, or the object and a success. */
 	function reflect(name, answers) {
 		function patch(holder) {
 			var native = holder[name];
@@ -142,14 +146,16 @@
 				fn = live(cell, name);
 				if (fn === undefined)
 					return answers === 'object' && holder === Object ?
-					    (holder[name](cell.target, a, b), object) : holder[name](cell.target, a, b);
+					    (holder[name](cell.target, a, b), object) :
+					    holder[name](cell.target, a, b);
 				fn = apply(fn, cell.handler, [cell.target, key(a), b]);
 				if (answers !== 'object')
 					return fn;
 				if (holder === Reflect)
 					return !!fn;
 				if (!fn)
-					throw new TypeError('\'' + name + '\' on proxy: trap returned falsish');
+					throw new TypeError('\'' + name +
+					    '\' on proxy: trap returned falsish');
 				return object;
 			});
 			own.define(holder[name], 'name', name);
@@ -193,7 +199,8 @@
 
 			if (cellOf(this) === undefined)
 				return native(this, k);
-			descriptor = Object.getOwnPropertyDescriptor(this, typeof k === 'symbol' ? k : own.String(k));
+			k = typeof k === 'symbol' ? k : own.String(k);
+			descriptor = Object.getOwnPropertyDescriptor(this, k);
 			return descriptor !== undefined && (answer === null || descriptor[answer]);
 		});
 		own.define(Object.prototype[name], 'name', name);

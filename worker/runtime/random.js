@@ -22,9 +22,10 @@
 	own.methods(crypto, {
 		getRandomValues: function getRandomValues(array) {
 			if (!own.isView(array) || !own.test(integers, classOf(array)))
-				throw new DOMException('The data is not an integer-typed array', 'TypeMismatchError');
+				throw new DOMException('The data is not an integer-typed array',
+				    'TypeMismatchError');
 			if (array.byteLength > QUOTA)
-				throw new DOMException('The requested length exceeds ' + QUOTA + ' bytes',
+				throw new DOMException('More than ' + QUOTA + ' bytes at once',
 				    'QuotaExceededError');
 			set(new own.Uint8Array(array.buffer, array.byteOffset, array.byteLength),
 			    randomBytes(array.byteLength));

@@ -93,7 +93,8 @@
 		from = own.isObject(input) ? input[STATE] : undefined;
 		if (from !== undefined) {
 			if (from.used && init.body === undefined)
-				throw new TypeError('Request: the body of the other request has been read');
+				throw new TypeError(
+				    'Request: the body of the other request has been read');
 			s.url = from.url;
 			s.path = from.path;
 			s.search = from.search;
@@ -103,7 +104,8 @@
 			s.contract = from.contract;
 			s.params = from.params;
 			s.signal = from.signal;
-			s.headers = own.headersFrom(init.headers !== undefined ? init.headers : headers(from));
+			s.headers = own.headersFrom(init.headers !== undefined ? init.headers :
+			    headers(from));
 		} else {
 			url = new own.URL(own.String(input));
 			s.url = url.href;
@@ -114,7 +116,8 @@
 		if (init.method !== undefined) {
 			s.method = own.String(init.method);
 			if (!own.test(methodName, s.method))
-				throw new TypeError('Request: invalid method ' + own.stringify(s.method));
+				throw new TypeError('Request: invalid method ' +
+				    own.stringify(s.method));
 			if (own.test(/^(delete|get|head|options|post|put)$/i, s.method))
 				s.method = own.upper(s.method);
 		}
@@ -122,7 +125,8 @@
 			s.signal = init.signal;
 		if (init.body !== undefined && init.body !== null) {
 			if (s.method === 'GET' || s.method === 'HEAD')
-				throw new TypeError('Request with GET/HEAD method cannot have body');
+				throw new TypeError(
+				    'Request with GET/HEAD method cannot have body');
 			taken = own.takeBody(init.body);
 			s.body = taken.body;
 			if (taken.type !== null && own.header(s.headers, 'content-type') === null)
@@ -176,7 +180,7 @@
 	});
 	replaceable('params', function (s) {
 		if (s.params === undefined)
-			s.params = {};
+			s.params = own.paramsOf(s.path);
 		return s.params;
 	});
 	replaceable('tana', function (s) {

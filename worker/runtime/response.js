@@ -41,7 +41,8 @@
 		s.type = 'default';
 		if (NULL_BODY[s.status] === true && s.body !== null) {
 			if (s.body.length > 0)
-				throw own.refuse(TypeError, 'a response of status ' + s.status + ' has no body');
+				throw own.refuse(TypeError, 'a response of status ' + s.status +
+				    ' has no body');
 			s.body = null;
 		} else if (taken.type !== null && own.header(s.headers, 'content-type') === null) {
 			own.setHeader(s.headers, 'content-type', taken.type);
@@ -59,7 +60,8 @@
 		try {
 			text = own.stringify(data);
 		} catch (e) {
-			throw own.refuse(TypeError, whose + ' cannot be expressed in JSON: ' + own.summary(e));
+			throw own.refuse(TypeError, whose + ' cannot be expressed in JSON: ' +
+			    own.summary(e));
 		}
 		if (typeof text !== 'string')
 			throw own.refuse(TypeError, whose + ' has nothing that JSON can express');
@@ -108,7 +110,8 @@
 			return new Response(SKIP, fill(s, taken));
 		if (!own.isObject(init))
 			return new Response(SKIP, fill(s, taken, init));
-		return new Response(SKIP, fill(s, taken, init.status, init.statusText, init.headers));
+		return new Response(SKIP, fill(s, taken, init.status, init.statusText,
+		    init.headers));
 	}
 
 	own.methods(Response, {
@@ -122,12 +125,15 @@
 			var s = own.create(null), headers = own.create(null);
 
 			status = status === undefined ? 302 : +status;
-			if (status !== 301 && status !== 302 && status !== 303 && status !== 307 && status !== 308)
-				throw own.refuse(RangeError, 'Response.redirect: invalid status ' + own.show(status));
+			if (status !== 301 && status !== 302 && status !== 303 && status !== 307 &&
+			    status !== 308)
+				throw own.refuse(RangeError, 'Response.redirect: invalid status ' +
+				    own.show(status));
 			url = own.String(url);
 			/* A path is for the client to resolve; anything else must be a URL. */
 			headers.location = own.test(/^\//, url) ? url : new own.URL(url).href;
-			return new Response(SKIP, fill(s, own.takeBody(null), status, undefined, headers));
+			return new Response(SKIP, fill(s, own.takeBody(null), status, undefined,
+			    headers));
 		},
 		error: function error() {
 			var s = fill(own.create(null), own.takeBody(null));

@@ -21,7 +21,8 @@
 		} catch (e) {
 			n = '';
 		}
-		return typeof n === 'string' && n !== '' ? '[Function: ' + cut(n, 100) + ']' : '[Function]';
+		return typeof n === 'string' && n !== '' ? '[Function: ' + cut(n, 100) + ']' :
+		    '[Function]';
 	}
 
 	function symbol(value) {
@@ -146,13 +147,16 @@
 			text = item(object, keys[i], above, left);
 			if (text === undefined)
 				continue;
-			out += (out === '' ? '' : ',') + quote(cut(keys[i], left.bytes)) + ':' + text;
+			out += (out === '' ? '' : ',') + quote(cut(keys[i], left.bytes)) + ':' +
+			    text;
 			left.bytes -= keys[i].length + 4;
 		}
 		return '{' + out + '}';
 	}
 
 	/* Frames inside Duktape and inside our own machinery tell an author nothing. */
+	var inner = /^    at .*(\) internal$|\((core-js-bundle\/|(tana|microtasks)\.js:))/;
+
 	function clean(stack) {
 		var out = '', at = 0, end, line;
 
@@ -162,7 +166,7 @@
 				end = stack.length;
 			line = own.slice(stack, at, end);
 			at = end + 1;
-			if (!own.test(/^    at .*(\) internal$|\(core-js-bundle\/|\(tana\.js:|\(microtasks\.js:)/, line))
+			if (!own.test(inner, line))
 				out += (out === '' ? '' : '\n') + line;
 		}
 		return cut(out, TEXT_MAX);

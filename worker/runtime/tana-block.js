@@ -27,7 +27,8 @@
 		own.getter(block, name, function () {
 			return value(name);
 		});
-		own.define(block, 'get' + own.upper(own.slice(name, 0, 1)) + own.slice(name, 1), function () {
+		own.define(block, 'get' + own.upper(own.slice(name, 0, 1)) + own.slice(name, 1),
+		    function () {
 			return value(name);
 		});
 	}
@@ -35,14 +36,16 @@
 		expose(names[i]);
 
 	own.noLedger = function (what) {
-		return new Error(what + ': the ledger is not available in this version of tana-edge');
+		return new Error(what +
+		    ': the ledger is not available in this version of tana-edge');
 	};
 
 	function query(name, many) {
 		own.define(block, name, function (ids) {
 			return own.promise(function () {
 				if (own.isArray(ids) && ids.length > BATCH_MAX)
-					throw new Error('Cannot query more than ' + BATCH_MAX + ' ' + many + ' at once');
+					throw new Error('Cannot query more than ' + BATCH_MAX +
+					    ' ' + many + ' at once');
 				throw own.noLedger('block.' + name);
 			});
 		});

@@ -58,7 +58,8 @@
 				throw new Error('Cannot transfer to self');
 			if (!(amountOf(amount) > 0) || amountOf(amount) === Infinity)
 				throw new Error('Amount must be positive');
-			change('transfer', 'from', from, 'to', to, 'amount', amount, 'currency', currency);
+			change('transfer', 'from', from, 'to', to, 'amount', amount, 'currency',
+			    currency);
 		},
 		setBalance: function setBalance(userId, amount, currency) {
 			var n = amountOf(amount);
@@ -67,21 +68,23 @@
 				throw new Error('Balance cannot be negative');
 			if (n - n !== 0)
 				throw new TypeError('Amount must be a number or a decimal string');
-			change('balance_update', 'userId', userId, 'amount', amount, 'currency', currency);
+			change('balance_update', 'userId', userId, 'amount', amount, 'currency',
+			    currency);
 		},
 		getChanges: function getChanges() {
 			return changes();
 		},
 		execute: function execute() {
 			return own.promise(function () {
-				var gas = GAS_A_CHANGE * staged.length, limit = own.blockValue('gasLimit');
+				var gas = GAS_A_CHANGE * staged.length;
+				var limit = own.blockValue('gasLimit');
 
 				if (staged.length === 0)
 					return result(true, changes(), 0, null);
 				if (typeof limit === 'number' && gas > limit)
 					return result(false, changes(), gas, 'Out of gas');
 				return result(false, changes(), gas,
-				    'tx.execute: the ledger is not available in this version of tana-edge');
+				    own.noLedger('tx.execute').message);
 			});
 		}
 	});

@@ -18,11 +18,13 @@
 			var request = new own.Request(input, init), url = new own.URL(request.url);
 
 			if (url.protocol !== 'http:' && url.protocol !== 'https:')
-				throw new TypeError('fetch: the protocol ' + url.protocol + ' is not supported');
+				throw new TypeError('fetch: the protocol ' + url.protocol +
+				    ' is not supported');
 			if (!allowed(url.hostname))
 				throw new Error('fetch blocked: domain "' + url.hostname +
 				    '" not in whitelist. Allowed domains: ' + ALLOWED);
-			throw new Error('fetch: outbound requests are not available in this version of tana-edge');
+			throw new Error('fetch: outbound requests are not available ' +
+			    'in this version of tana-edge');
 		});
 	}
 

@@ -11,7 +11,8 @@
 	var NAMES = ['init', 'contract', 'get', 'post', 'fetch'];
 	var SPELLINGS = own.create(null);
 	var jsonType = /^[^;]*[\/+]json[\t ]*(;|$)/i;
-	var textType = /^[\t ]*(text\/|application\/(x-www-form-urlencoded|xml|javascript|graphql)|[^;]*\+xml)/i;
+	var textType = new RegExp('^[\\t ]*(text/|[^;]*\\+xml|' +
+	    'application/(x-www-form-urlencoded|xml|javascript|graphql))', 'i');
 	var otherCharset = /;[\t ]*charset[\t ]*=[\t ]*"?(?!utf-?8)/i;
 
 	var handlers = own.create(null);	/* name -> { fn, self, file } */
@@ -32,7 +33,8 @@
 		var h = handlers[name];
 
 		if (typeof fn !== 'function')
-			throw new TypeError(file + ': the export ' + spelling + ' is not a function');
+			throw new TypeError(file + ': the export ' + spelling +
+			    ' is not a function');
 		if (h !== undefined) {
 			if (h.fn === fn)
 				return;
@@ -56,7 +58,8 @@
 		keys = own.keys(exports);
 		for (i = 0; i < keys.length; i++) {
 			if (SPELLINGS[keys[i]] !== undefined) {
-				handler(SPELLINGS[keys[i]], exports[keys[i]], undefined, file, keys[i]);
+				handler(SPELLINGS[keys[i]], exports[keys[i]], undefined, file,
+				    keys[i]);
 			} else if (keys[i] === 'default') {
 				value = exports['default'];
 				fetch = own.isObject(value) ? value.fetch : undefined;
@@ -74,7 +77,9 @@
 		var module = { exports: {} };
 
 		lastFile = name;
-		own.owner = own.isObject(meta) && typeof meta.owner === 'string' ? meta.owner : null;
+		meta = own.isObject(meta) ? meta : own.create(null);
+		own.owner = typeof meta.owner === 'string' ? meta.owner : null;
+		own.setRoutes(meta.routes);
 		try {
 			own.apply(fn, module.exports, [module.exports, own.require, module]);
 		} catch (e) {
@@ -97,8 +102,9 @@
 			return out;
 		for (i = 0; i < others.length && i < 10; i++)
 			found += (i > 0 ? ', ' : '') + others[i];
-		e = new Error('no handler is exported: expected Get, Post, get, post, contract, init or ' +
-		    'a default export with fetch()' + (found === '' ? '' : '; found: ' + found));
+		e = new Error('no handler is exported: expected Get, Post, get, post, contract, ' +
+		    'init or a default export with fetch()' +
+		    (found === '' ? '' : '; found: ' + found));
 		own.define(e, 'fileName', lastFile);
 		own.define(e, 'lineNumber', 0);
 		throw e;
@@ -317,7 +323,8 @@
 		if (s.type === 'error')
 			return refusal('RESULT', 'the handler returned Response.error()');
 		if (s.used)
-			return refusal('RESULT', 'the handler returned a response whose body has been read');
+			return refusal('RESULT',
+			    'the handler returned a response whose body has been read');
 		for (i = 0; i < list.length; i++)
 			out[i] = list[i];
 		return reply(s.status, out, s.body);
@@ -346,7 +353,8 @@
 		try {
 			return fromValue(outcome.value, outcome.name);
 		} catch (e) {
-			return refusal('RESULT', own.isRefusal(e) ? own.summary(e) : own.describe(e));
+			return refusal('RESULT', own.isRefusal(e) ? own.summary(e) :
+			    own.describe(e));
 		}
 	}
 

@@ -18,10 +18,12 @@
 			throw new TypeError('normalize: called on ' + this);
 		form = form === undefined ? 'NFC' : own.String(form);
 		if (forms[form] !== true)
-			throw new RangeError('The normalization form should be one of NFC, NFD, NFKC, NFKD.');
+			throw new RangeError(
+			    'The normalization form should be one of NFC, NFD, NFKC, NFKD.');
 		if (own.test(ascii, text) || form === 'NFC' && own.test(composed, text))
 			return text;
 		throw new RangeError('normalize(\'' + form + '\') is available for ' +
-		    (form === 'NFC' ? 'Latin' : 'ASCII') + ' text only in this version of tana-edge');
+		    (form === 'NFC' ? 'Latin' : 'ASCII') +
+		    ' text only in this version of tana-edge');
 	});
 })(__host.own);

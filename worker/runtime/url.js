@@ -12,8 +12,9 @@
 	var Params = own.global.URLSearchParams;
 	var paramsText = own.free(Params.prototype.toString);
 	var QUAD = '(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])';
-	var plain = new RegExp('^(https?:)//((?:[a-z0-9-]+\\.)*[a-z][a-z0-9-]*|(?:' + QUAD + '\\.){3}' + QUAD +
-	    ')(?::([1-9][0-9]{0,4}))?(/[A-Za-z0-9\\-._~!$&\'()*+,;=:@/%]*)?' +
+	var plain = new RegExp('^(https?:)//' +
+	    '((?:[a-z0-9-]+\\.)*[a-z][a-z0-9-]*|(?:' + QUAD + '\\.){3}' + QUAD + ')' +
+	    '(?::([1-9][0-9]{0,4}))?(/[A-Za-z0-9\\-._~!$&\'()*+,;=:@/%]*)?' +
 	    '(\\?[A-Za-z0-9\\-._~!$&()*+,;=:@/?%]+)?(#[A-Za-z0-9\\-._~!$&()*+,;=:@/?%]+)?$');
 	/* Segments that are resolved away; labels that are checked. */
 	var special = /\/(\.|%2e){1,2}(\/|$)|--/i;
@@ -36,7 +37,8 @@
 		s.params = null;
 		s.protocol = m[1];
 		s.hostname = m[2];
-		s.port = m[3] === undefined || m[3] === (m[1] === 'http:' ? '80' : '443') ? '' : m[3];
+		s.port = m[3] === undefined || m[3] === (m[1] === 'http:' ? '80' : '443') ? '' :
+		    m[3];
 		s.host = s.port === '' ? s.hostname : s.hostname + ':' + s.port;
 		s.origin = s.protocol + '//' + s.host;
 		s.username = s.password = '';
@@ -51,7 +53,8 @@
 
 		if (s === undefined) {
 			s = own.create(null);
-			s.core = base === undefined ? new Core(text) : new Core(text, own.String(base));
+			s.core = base === undefined ? new Core(text) :
+			    new Core(text, own.String(base));
 			s.params = null;
 		}
 		return s;
@@ -77,7 +80,8 @@
 			var change = params[name];
 
 			own.define(params, name, function () {
-				var answer = own.apply(change, params, arguments), text = paramsText(params);
+				var answer = own.apply(change, params, arguments);
+				var text = paramsText(params);
 
 				if (s.core !== null)
 					s.core.search = text;
