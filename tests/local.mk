@@ -21,6 +21,7 @@ TESTS += $(script_tests)
 
 # One log a file; `make check -j2` runs two at a time.
 e2e_tests += %D%/e2e/test_worker.py
+e2e_tests += %D%/e2e/test_worker_tool.py
 e2e_tests += %D%/e2e/test_examples.py
 e2e_tests += %D%/e2e/test_faults.py
 e2e_tests += %D%/e2e/test_lifecycle.py

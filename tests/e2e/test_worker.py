@@ -244,6 +244,14 @@ def test_senseless_setup_is_refused_with_a_reason(what):
     z.close()
 
 
+@pytest.mark.parametrize("layer, name", [(0x002, "pidns"), (0x008, "mountns"), (0x80000000, "")])
+def test_required_layer_that_is_not_there_is_fatal(layer, name):
+    z = Zygote(memory_max=16 << 20, required=layer)
+    assert z.failed and name in z.failed
+    assert z.process.wait(60) == 6
+    z.close()
+
+
 def test_zygote_ends_quietly_when_nobody_sets_it_up():
     z = Zygote(start=False)
     z.sock.close()
@@ -516,6 +524,27 @@ def test_exception_is_told_with_its_stack(worker, images):
     assert "oh no" in reply["message"] and "deep" in reply["message"]
     assert reply["status"] == 0 and reply["body"] == b""
     assert_still_serves(worker, images)
+
+
+TAMPER = {
+    "indexes": "Object.defineProperty(Array.prototype, '0', { get: function () { return 'x' + Math.random(); }, set: function () {}, configurable: true });",
+    "results": "['status', 'headers', 'body', 'fault', 'message'].forEach(function (k) { Object.defineProperty(Object.prototype, k, { get: function () { return 'x' + Math.random(); }, set: function () {}, configurable: true }); });",
+    "length": "Object.defineProperty(Array.prototype, 'push', { value: null }); Object.defineProperty(Object.prototype, 'length', { value: 1e9 });",
+    "strings": "String = Object = Array = JSON = Promise = Uint8Array = undefined; String.prototype = null;",
+    "calls": "Function.prototype.call = Function.prototype.apply = Function.prototype.bind = null;",
+    "then": "Object.prototype.then = function (f) { f(1); };",
+    "tojson": "Object.prototype.toJSON = Array.prototype.toJSON = String.prototype.toJSON = function () { for (;;) throw 1; };",
+    "frozen": "[Object, Array, Function, String, Promise].forEach(function (f) { Object.freeze(f.prototype); });",
+}
+
+
+@pytest.mark.parametrize("how", TAMPER)
+def test_tampering_with_built_ins_hurts_nobody_else(worker, images, how):
+    im = images("exports.get = function () { try { " + TAMPER[how] + " } catch (e) {} return { a: [1, 2, 'drei'] }; };")
+    for _ in range(3):
+        reply = worker.invoke(im)
+        assert reply["fault"] == 0 or FAULTS[reply["fault"]] in ("THREW", "RESULT", "UNSETTLED", "MEMORY")
+        assert_still_serves(worker, images)
 
 
 def test_method_that_is_not_exported(worker, images):
