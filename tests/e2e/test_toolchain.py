@@ -672,7 +672,7 @@ def test_single_file_is_a_contract_named_after_it(contracts, tmp_path):
 
 
 @pytest.mark.parametrize("name, ok", [
-    ("a", True), ("a-1", True), ("0", True), ("a" * 63, True),
+    ("0", True), ("a-1" * 21, True),
     ("a" * 64, False), ("A", False), ("a_b", False), ("a.b", False), ("-a", False), ("a-", False), ("../a", False), ("a/b", False), ("ä", False), ("a\n", False),
 ])
 def test_identifier_rule(contracts, tmp_path, name, ok):
