@@ -105,6 +105,7 @@ add_header(struct tool *t, char *text)
 	t->headers[t->nheaders++] = tn_str(colon);
 }
 
+/* (The texts stay until the process ends.) */
 static void
 add_file(struct tool *t, char *arg)
 {
