@@ -41,3 +41,38 @@ tana_edge_LDADD = $(SV_LIBS)
 bin_PROGRAMS += tana-ctl
 tana_ctl_SOURCES = %D%/ctl_main.c %D%/ctl_show.c %D%/ctl_show.h
 tana_ctl_LDADD = $(TN_LIBS) $(JANSSON_LIBS)
+
+# Manual pages: what the tables know comes out of them.
+noinst_PROGRAMS += %D%/sv-mkman
+%C%_sv_mkman_SOURCES = %D%/sv_mkman.c
+%C%_sv_mkman_LDADD = $(TN_LIBS)
+SV_MANS = %D%/tana-edge.8 %D%/tana-ctl.8 %D%/tana-edge.conf.5
+man_MANS += $(SV_MANS)
+SV_SED = sed -e 's,@CONFDIR[@],$(sysconfdir)/$(PACKAGE),g' -e 's,@SBINDIR[@],$(sbindir),g' \
+	-e 's,@BINDIR[@],$(bindir),g'
+$(SV_MANS): %D%/sv-mkman$(EXEEXT) Makefile
+%D%/tana-edge.8: $(srcdir)/%D%/tana-edge.8.in
+	$(AM_V_GEN)$(SV_SED) $(srcdir)/$@.in | %D%/sv-mkman > $@.tmp && mv $@.tmp $@
+%D%/tana-ctl.8: $(srcdir)/%D%/tana-ctl.8.in
+	$(AM_V_GEN)$(SV_SED) $(srcdir)/$@.in | %D%/sv-mkman > $@.tmp && mv $@.tmp $@
+%D%/tana-edge.conf.5: $(srcdir)/%D%/tana-edge.conf.5.in
+	$(AM_V_GEN)$(SV_SED) $(srcdir)/$@.in | %D%/sv-mkman > $@.tmp && mv $@.tmp $@
+CLEANFILES += $(SV_MANS)
+
+# How it is started: a systemd unit and an init script, and an example of a
+# configuration.  (Their places are a package's to choose.)
+SV_START = %D%/tana-edge.service %D%/tana-edge.init
+svexamplesdir = $(docdir)/examples
+nodist_svexamples_DATA = $(SV_START)
+dist_svexamples_DATA = %D%/tana-edge.conf
+%D%/tana-edge.service: $(srcdir)/%D%/tana-edge.service.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) %D% && $(SV_SED) $(srcdir)/$@.in > $@.tmp && mv $@.tmp $@
+%D%/tana-edge.init: $(srcdir)/%D%/tana-edge.init.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) %D% && $(SV_SED) $(srcdir)/$@.in > $@.tmp && chmod +x $@.tmp && mv $@.tmp $@
+CLEANFILES += $(SV_START)
+EXTRA_DIST += \
+	%D%/tana-edge.8.in \
+	%D%/tana-ctl.8.in \
+	%D%/tana-edge.conf.5.in \
+	%D%/tana-edge.service.in \
+	%D%/tana-edge.init.in
