@@ -489,7 +489,7 @@ def test_server_answers_in_order_what_it_was_sent_at_once(server):
     answers = [server.receive() for _ in ids]
     assert [a["id"] for a in answers] == ids
     assert [f["name"] for f in answers[0]["files"]] == ["get.js"]
-    assert "nope.ts" in answers[1]["error"]
+    assert answers[1]["error"] == "order/nope.ts: no such file"
     assert [f["name"] for f in answers[2]["files"]] == ["get.js", "post.js"]
     assert "the get" in answers[2]["files"][0]["code"] and "the post" in answers[2]["files"][1]["code"]
 

@@ -7,6 +7,8 @@
 const fs = require("fs");
 const path = require("path");
 
+const { O_NOCTTY, O_NONBLOCK, O_RDONLY } = fs.constants;
+
 const FILE_MAX = 4 << 20;
 const TOTAL_MAX = 64 << 20;
 
@@ -36,7 +38,7 @@ class Boundary {
 	holds(real) {
 		const rel = path.relative(this.dir, real);
 
-		return rel === "" || !(rel === ".." || rel.startsWith("../") || path.isAbsolute(rel));
+		return rel !== ".." && !rel.startsWith("../") && !path.isAbsolute(rel);
 	}
 
 	/* Does the path lead to something below the directory? */
@@ -60,7 +62,7 @@ class Boundary {
 		try {
 			/* O_NONBLOCK: a fifo must not hold us. */
 			fd = fs.openSync(path.resolve(this.dir, file),
-			    fs.constants.O_RDONLY | fs.constants.O_NONBLOCK | fs.constants.O_NOCTTY);
+			    O_RDONLY | O_NONBLOCK | O_NOCTTY);
 		} catch (e) {
 			throw new Refused(`${name} cannot be read: ${e.code}`);
 		}
@@ -76,7 +78,8 @@ class Boundary {
 			const bytes = fs.readFileSync(fd);
 			this.total += bytes.length;
 			if (this.total > TOTAL_MAX)
-				throw new Refused(`the contract's files are larger than ${TOTAL_MAX >> 20} MiB together`);
+				throw new Refused("the contract's files are larger than " +
+				    `${TOTAL_MAX >> 20} MiB together`);
 			return bytes;
 		} catch (e) {
 			if (e instanceof Refused)

@@ -33,7 +33,10 @@ function target(source, file, output) {
 	    source.single && !isDirectory(output) ? output : path.join(output, name);
 
 	if (fs.existsSync(to) && fs.realpathSync(to) === path.join(source.dir, file))
-		throw new Failure({ file: to, text: "would be written over; say where to with -o" });
+		throw new Failure({
+			file: to,
+			text: "would be written over; say where to with -o",
+		});
 	return to;
 }
 
@@ -42,12 +45,18 @@ async function run({ path: where, output }) {
 
 	if (output === "-" && source.entries.length > 1)
 		throw new Failure("-o - is for one file; this contract has several");
-	const to = source.entries.map(({ file }) => output === "-" ? "-" : target(source, file, output));
+	const to = source.entries.map(({ file }) =>
+	    output === "-" ? "-" : target(source, file, output));
 	const built = await lowerAll(source);
 
 	if (output !== undefined && output !== "-" && !source.single)
 		fs.mkdirSync(output, { recursive: true });
-	built.forEach(({ code }, i) => to[i] === "-" ? fs.writeFileSync(1, code) : writeWhole(to[i], code));
+	built.forEach(({ code }, i) => {
+		if (to[i] === "-")
+			fs.writeFileSync(1, code);
+		else
+			writeWhole(to[i], code);
+	});
 }
 
 module.exports = { run };

@@ -17,6 +17,7 @@ const worker = require("./worker");
 
 const CONTRACTS = "/var/lib/tana-edge/contracts";
 const ID = /^(?!-)[a-z0-9-]{1,63}(?<!-)$/;
+const UNTELLING = ["contract", "get", "post", "index"];
 
 /* The directory's name; for a file its own, unless that says only what is in it. */
 function defaultId(source) {
@@ -24,7 +25,7 @@ function defaultId(source) {
 		return path.basename(source.dir);
 	const stem = source.entries[0].file.replace(/\.[^.]*$/, "");
 
-	return ["contract", "get", "post", "index"].includes(stem) ? path.basename(source.dir) : stem;
+	return UNTELLING.includes(stem) ? path.basename(source.dir) : stem;
 }
 
 /* The part of contract.json that handlers see, as the server passes it on. */
@@ -95,9 +96,14 @@ function say(what) {
 	};
 }
 
+function capital(name) {
+	return name[0].toUpperCase() + name.slice(1);
+}
+
 /* Load it, as the server will; answers the names of what it exports. */
 function check(source, built, version, asked) {
-	let found = worker.check({ ...version, compiled: [asked.file, ...version.compiled] }, say("check"));
+	const compiled = [asked.file, ...version.compiled];
+	let found = worker.check({ ...version, compiled }, say("check"));
 
 	if (!found.ok) {
 		const lacks = missing(source, asked, found);
@@ -114,7 +120,7 @@ function check(source, built, version, asked) {
 		if (stem !== "contract" && !found.exports.includes(stem))
 			throw new Failure({
 				file: shown(source.dir, file),
-				text: `exports neither ${stem[0].toUpperCase()}${stem.slice(1)} nor ${stem}`,
+				text: `exports neither ${capital(stem)} nor ${stem}`,
 			});
 	return found.exports;
 }
@@ -128,10 +134,14 @@ function runInit(version) {
 
 function reload(socket, id) {
 	const ctl = process.env.TANA_CTL || "tana-ctl";
-	const r = spawnSync(ctl, ["-s", socket, "reload", id], { stdio: ["ignore", "ignore", "pipe"], encoding: "utf8" });
+	const r = spawnSync(ctl, ["-s", socket, "reload", id], {
+		stdio: ["ignore", "ignore", "pipe"],
+		encoding: "utf8",
+	});
 
 	if (r.error || r.status !== 0)
-		throw new Failure(`deployed, but the server was not told: ${r.error ? r.error.message : r.stderr.trim()}`);
+		throw new Failure("deployed, but the server was not told: " +
+		    (r.error ? r.error.message : r.stderr.trim()));
 }
 
 async function run(options) {
@@ -139,14 +149,18 @@ async function run(options) {
 	const id = options.id === undefined ? defaultId(source) : options.id;
 
 	if (!ID.test(id))
-		throw new Failure(`"${id}" is no identifier of a contract: 1 to 63 of a-z 0-9 -, no hyphen at either end` +
+		throw new Failure(`"${id}" is no identifier of a contract: ` +
+		    "1 to 63 of a-z 0-9 -, no hyphen at either end" +
 		    (options.id === undefined ? " (--id gives another)" : ""));
 	const meta = source.single ? null : metadata(source.dir);
 	const built = await lowerAll(source, { map: true });
 	const store = new Store(path.resolve(options.contracts || CONTRACTS), id);
 
 	if (store.occupied() && !options.force)
-		throw new Failure({ file: store.link, text: "exists and was not deployed; --force moves it away" });
+		throw new Failure({
+			file: store.link,
+			text: "exists and was not deployed; --force moves it away",
+		});
 	try {
 		store.stage();
 		const version = { id, meta: visible(meta), compiled: [] };
@@ -168,15 +182,16 @@ async function run(options) {
 		await store.lock();
 		const name = store.name();
 
-		if (name.known && name.name === store.current()) {
-			process.stdout.write(`${id}: unchanged, version ${name.name} (${exports.join(", ")})\n`);
-		} else {
+		const unchanged = name.known && name.name === store.current();
+
+		if (!unchanged) {
 			if (exports.includes("init"))
 				runInit(version);
 			store.publish(name, options.force);
 			store.prune();
-			process.stdout.write(`${id}: version ${name.name} (${exports.join(", ")})\n`);
 		}
+		process.stdout.write(`${id}: ${unchanged ? "unchanged, " : ""}` +
+		    `version ${name.name} (${exports.join(", ")})\n`);
 	} finally {
 		store.abandon();
 		store.unlock();

@@ -11,7 +11,7 @@ const modules = require("./modules");
 const { place } = require("./messages");
 
 const BIGINT = "use numbers, or strings for amounts that do not fit into 53 bits";
-const COLLECTED = "when something is collected cannot be observed here; delete what you no longer need yourself";
+const COLLECTED = "when something is collected cannot be observed here";
 const SHARED = "a request runs alone in its heap; nothing can be shared";
 const HOST = "a contract has no access to the machine it runs on";
 
@@ -21,7 +21,7 @@ const globals = new Map([
 	["FinalizationRegistry", COLLECTED],
 	["SharedArrayBuffer", SHARED],
 	["Atomics", SHARED],
-	["WebAssembly", "there is no compiler for it in the runtime; use a JavaScript version of the library"],
+	["WebAssembly", "use a JavaScript version of the library"],
 	["BigInt", BIGINT],
 	["BigInt64Array", BIGINT],
 	["BigUint64Array", BIGINT],
@@ -37,9 +37,9 @@ const globals = new Map([
 	["sessionStorage", "what a request leaves behind is gone with its heap"],
 ]);
 
-/* Fields of syntax nodes with nothing that runs. */
-const TYPES = new Set(["typeAnnotation", "typeParams", "typeParameters", "typeArgs", "typeArguments",
-    "returnType", "superTypeParams", "implements"]);
+/* Fields of syntax nodes with nothing in them that runs. */
+const TYPES = new Set(["typeAnnotation", "typeParams", "typeParameters", "typeArgs",
+    "typeArguments", "returnType", "superTypeParams", "implements", "span"]);
 
 /* What esbuild replaces before it could be missed. */
 function isNodeEnv(node) {
@@ -48,11 +48,12 @@ function isNodeEnv(node) {
 	    node.object.object.type === "Identifier" && node.object.object.value === "process";
 }
 
+const UNBOUND = 1;		/* SWC's mark for names that nothing declares */
+
 class Search {
 	constructor() {
 		this.found = [];		/* { name?, text, note, span } */
 		this.guarded = new Set();	/* names after typeof: the author knows */
-		this.unbound = 1;		/* SWC's mark for names that nothing declares */
 	}
 
 	report(span, text, note, name) {
@@ -98,8 +99,8 @@ class Search {
 		case "CallExpression": {
 			const [, flags] = (node.arguments || []).map((a) => a.expression);
 
-			if (node.callee.type === "Identifier" && node.callee.value === "RegExp" &&
-			    node.callee.ctxt === this.unbound && flags && flags.type === "StringLiteral")
+			if (node.callee.value === "RegExp" && node.callee.ctxt === UNBOUND &&
+			    flags && flags.type === "StringLiteral")
 				this.regexp(node.span, flags.value);
 			break;
 		}
@@ -119,7 +120,7 @@ class Search {
 				return false;
 			break;
 		case "Identifier":
-			if (node.ctxt === this.unbound && globals.has(node.value))
+			if (node.ctxt === UNBOUND && globals.has(node.value))
 				this.report(node.span, `${node.value} is not available`,
 				    globals.get(node.value), node.value);
 			break;
@@ -137,7 +138,7 @@ class Search {
 			for (const key in node) {
 				const child = node[key];
 
-				if (child !== null && typeof child === "object" && key !== "span" && !TYPES.has(key))
+				if (child !== null && typeof child === "object" && !TYPES.has(key))
 					todo.push(child);
 			}
 		}

@@ -6,6 +6,8 @@
  */
 "use strict";
 
+const fs = require("fs");
+const { isBuiltin } = require("module");
 const path = require("path");
 
 const { Boundary, Refused } = require("./boundary");
@@ -22,6 +24,8 @@ const LOADERS = {
 	".js": "js", ".mjs": "js", ".cjs": "js", ".jsx": "jsx",
 	".json": "json", ".txt": "text",
 };
+
+const KNOWN = Object.keys(LOADERS).join(" ");
 
 /* What esbuild is to write otherwise than ES2020 has it. */
 const UNSUPPORTED = Object.fromEntries([
@@ -48,9 +52,22 @@ function load() {
 	return tools;
 }
 
+/* How a plugin of esbuild's says no. */
+function refusal(text) {
+	return { errors: [{ text }] };
+}
+
 /* Does the text begin with "use strict", comments apart? */
 function isStrict(text) {
 	return /^(?:\s|\/\/[^\n]*\n|\/\*[^]*?\*\/)*(["'])use strict\1/.test(text);
+}
+
+function whereSought(specifier) {
+	if (isBuiltin(specifier))
+		return "it is a module of Node.js; a contract has no access to the machine";
+	if (/^[./]/.test(specifier))
+		return "files are looked for in the contract's directory";
+	return "packages are looked for in node_modules in the contract's directory";
 }
 
 /* The files of one bundle, as esbuild asks for them. */
@@ -67,10 +84,10 @@ class Bundle {
 		return {
 			name: "tana",
 			setup: (build) => {
-				build.onResolve({ filter: /^tana(?:[/:]|$)/ }, (args) => this.module(args));
-				build.onResolve({ filter: /^(?:data|https?):/ }, (args) => ({
-					errors: [{ text: `"${args.path.slice(0, 60)}": only files can be imported` }],
-				}));
+				build.onResolve({ filter: /^tana(?:[/:]|$)/ },
+				    (args) => this.module(args));
+				build.onResolve({ filter: /^(?:data|https?):/ }, () =>
+				    refusal("only files can be imported"));
 				build.onLoad({ filter: /.*/, namespace: "file" }, (args) => {
 					try {
 						return this.file(args);
@@ -87,7 +104,7 @@ class Bundle {
 		const { name, known } = modules.parse(args.path);
 
 		if (!known)
-			return { errors: [{ text: modules.unknown(args.path) }] };
+			return refusal(modules.unknown(args.path));
 		return { path: `tana/${name}`, external: true, sideEffects: false };
 	}
 
@@ -97,20 +114,21 @@ class Bundle {
 		let bytes;
 
 		if (loader === undefined)
-			return { errors: [{
-				text: `${name}: only ${Object.keys(LOADERS).join(" ")} can be imported`,
-			}] };
+			return refusal(`${name}: only ${KNOWN} can be imported`);
 		try {
 			bytes = this.boundary.read(args.path);
 		} catch (e) {
 			if (!(e instanceof Refused))
 				throw e;
-			return { errors: [{ text: e.message }] };
+			return refusal(e.message);
 		}
+		const own = !name.split(path.sep).includes("node_modules");
+
+		if (own)
+			this.sources.set(name, bytes);
 		if (loader === "json" || loader === "text")
-			return this.own(name, bytes) || { contents: bytes, loader };
-		this.own(name, bytes);
-		if (!name.split(path.sep).includes("node_modules"))
+			return { contents: bytes, loader };
+		if (own)
 			for (const d of limits.search(load().swc, bytes, loader))
 				this.limits.push({ ...d, file: name });
 		let text = bytes.toString("utf8");
@@ -122,11 +140,6 @@ class Bundle {
 		return { contents: text, loader };
 	}
 
-	own(name, bytes) {
-		if (!name.split(path.sep).includes("node_modules"))
-			this.sources.set(name, bytes);
-	}
-
 	/* esbuild's words in ours. */
 	diagnostic(message) {
 		const d = { text: message.text, notes: [] };
@@ -135,17 +148,19 @@ class Bundle {
 
 		if (at !== null) {
 			if (this.boundary.leadsInside(at.file)) {
-				const line = Buffer.from(at.lineText);
+				const line = Buffer.from(at.lineText), end = at.column + at.length;
 
 				d.file = this.boundary.name(at.file);
 				d.line = at.line;
 				/* Bytes there, characters here. */
 				d.column = line.toString("utf8", 0, at.column).length + 1;
-				d.length = line.toString("utf8", at.column, at.column + at.length).length;
+				d.length = line.toString("utf8", at.column, end).length;
 				d.lineText = at.lineText;
 			} else {
 				/* Not a word of a file that is none of the contract's. */
-				return { text: `${this.boundary.name(at.file)} is outside the contract's directory` };
+				const name = this.boundary.name(at.file);
+
+				return { text: `${name} is outside the contract's directory` };
 			}
 		}
 		if (TOP_LEVEL_AWAIT.test(d.text)) {
@@ -153,18 +168,15 @@ class Bundle {
 			d.notes.push({ text: "move it into the handler" });
 		} else if ((m = UNRESOLVED.exec(d.text)) !== null) {
 			d.text = `"${m[1]}" is not found`;
-			d.notes.push({ text: require("module").isBuiltin(m[1]) ?
-			    "it is a module of Node.js; a contract has no access to the machine it runs on" :
-			    /^[./]/.test(m[1]) ? "files are looked for in the contract's directory" :
-			    "packages are looked for in node_modules in the contract's directory" });
+			d.notes.push({ text: whereSought(m[1]) });
 		} else {
-			for (const note of message.notes)
-				if (note.location !== null && this.boundary.leadsInside(note.location.file))
+			for (const { text, location } of message.notes)
+				if (location !== null && this.boundary.leadsInside(location.file))
 					d.notes.push({
-						text: note.text,
-						file: this.boundary.name(note.location.file),
-						line: note.location.line,
-						column: note.location.column + 1,
+						text,
+						file: this.boundary.name(location.file),
+						line: location.line,
+						column: location.column + 1,
 					});
 		}
 		return d;
@@ -180,7 +192,8 @@ class Bundle {
 
 /* An unknown module is found twice: by us, also where nothing of it is used, and by esbuild. */
 function distinct(diagnostics) {
-	const seen = new Map(diagnostics.map((d) => [`${d.file}:${d.line}:${d.column}:${d.text}`, d]));
+	const key = (d) => `${d.file}:${d.line}:${d.column}:${d.text}`;
+	const seen = new Map(diagnostics.map((d) => [key(d), d]));
 
 	return [...seen.values()];
 }
@@ -229,6 +242,8 @@ async function lower(dir, entry, { map = false } = {}) {
 	const { swc } = load();
 	const b = new Bundle(new Boundary(dir));
 
+	if (!fs.existsSync(path.join(dir, entry)))
+		throw new Failure({ text: "no such file", file: entry });
 	if (!b.boundary.leadsInside(entry))
 		throw new Failure({ text: "is outside the contract's directory", file: entry });
 	const result = await bundle(b, entry);
@@ -254,7 +269,9 @@ async function lower(dir, entry, { map = false } = {}) {
 			},
 		});
 	} catch (e) {
-		throw new Failure({ text: `cannot be lowered to ES5: ${String(e.message).split("\n")[0]}`, file: entry });
+		const [why] = String(e.message).split("\n");
+
+		throw new Failure({ text: `cannot be lowered to ES5: ${why}`, file: entry });
 	}
 	return {
 		code: out.code,

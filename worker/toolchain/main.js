@@ -65,7 +65,7 @@ function parse(name, args) {
 	let parsed;
 
 	try {
-		parsed = parseArgs({ args, options: command.options, allowPositionals: true, strict: true });
+		parsed = parseArgs({ args, options: command.options, allowPositionals: true });
 	} catch (e) {
 		if (!String(e.code).startsWith("ERR_PARSE_ARGS"))
 			throw e;
@@ -73,8 +73,10 @@ function parse(name, args) {
 	}
 	const { values, positionals } = parsed;
 
-	if (positionals.length > command.operands.length)
-		throw new Usage(`${name}: one argument too many: ${positionals[command.operands.length]}`);
+	const [extra] = positionals.slice(command.operands.length);
+
+	if (extra !== undefined)
+		throw new Usage(`${name}: one argument too many: ${extra}`);
 	command.operands.forEach((operand, i) => {
 		if (!positionals[i])
 			throw new Usage(`${name}: ${operand} is missing`);
@@ -115,10 +117,13 @@ async function main(argv) {
 		if (e.code && e.syscall) {
 			const what = [e.path, e.dest].filter(Boolean).join(" -> ");
 
-			process.stderr.write(`tana: ${what ? `${what}: ` : ""}${e.message.replace(/, .*$/s, "")}\n`);
+			const why = e.message.replace(/, .*$/s, "");
+
+			process.stderr.write(`tana: ${what ? `${what}: ` : ""}${why}\n`);
 			return EXIT_FAILURE;
 		}
-		process.stderr.write(`tana: ${e.stack}\nThis is an error of tana, not of the contract.\n`);
+		process.stderr.write(`tana: ${e.stack}\n` +
+		    "This is an error of tana, not of the contract.\n");
 		return EXIT_FAILURE;
 	}
 }

@@ -23,7 +23,8 @@ class Failure extends Error {
 function place(bytes, offset, length) {
 	const from = bytes.lastIndexOf(10, offset - 1) + 1;
 	const end = bytes.indexOf(10, offset);
-	const lineText = bytes.toString("utf8", from, end < 0 ? bytes.length : end).replace(/\r$/, "");
+	const lineText = bytes.toString("utf8", from, end < 0 ? bytes.length : end)
+	    .replace(/\r$/, "");
 	let line = 1;
 
 	for (let i = bytes.indexOf(10); i >= 0 && i < offset; i = bytes.indexOf(10, i + 1))
@@ -68,7 +69,8 @@ function excerpt(d) {
 	if (!d.column)
 		return `${number} | ${printable(text)}\n`;
 	const indent = text.slice(0, at).replace(/[^\t]/g, " ");
-	const marks = "^" + "~".repeat(Math.max(0, Math.min((d.length || 1) - 1, text.length - at - 1)));
+	const more = Math.min((d.length || 1) - 1, text.length - at - 1);
+	const marks = "^" + "~".repeat(Math.max(0, more));
 
 	return `${number} | ${printable(text)}\n      | ${indent}${marks}\n`;
 }

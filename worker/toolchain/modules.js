@@ -16,7 +16,9 @@ function parse(specifier) {
 }
 
 function unknown(specifier) {
-	return `there is no module "${specifier}"; there are ${names.map((n) => `tana/${n}`).join(", ")}`;
+	const known = names.map((name) => `tana/${name}`).join(", ");
+
+	return `there is no module "${specifier}"; there are ${known}`;
 }
 
 module.exports = { names, parse, unknown };

@@ -21,22 +21,39 @@ function isText(node) {
 	return node !== undefined && node.expression.type === "StringLiteral";
 }
 
+/* new RegExp("...", "..."): what esbuild makes of literals that are not plain. */
+function isRegExp(node) {
+	const args = node.arguments;
+
+	return node.type === "NewExpression" && node.callee.value === "RegExp" &&
+	    node.callee.ctxt === UNBOUND && args && isText(args[0]) &&
+	    (args.length === 1 || isText(args[1]));
+}
+
+function ascii(json) {
+	return json.replace(/[\u007f-\uffff]/g,
+	    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
 /* [{ kind: "name" | "regexp", text, flags?, offset }] */
 function questions(code) {
 	const found = new Map(), guarded = new Set();
-	const todo = [load().swc.parseSync(code, { syntax: "ecmascript", target: "es5", isModule: false })];
+	const todo = [load().swc.parseSync(code,
+	    { syntax: "ecmascript", target: "es5", isModule: false })];
 	const ask = (key, question) => found.has(key) || found.set(key, question);
 
 	for (let node = todo.pop(); node !== undefined; node = todo.pop()) {
-		if (node.type === "UnaryExpression" && node.operator === "typeof" && node.argument.type === "Identifier")
+		const offset = node.span ? node.span.start - 1 : 0;
+
+		if (node.type === "UnaryExpression" && node.operator === "typeof" &&
+		    node.argument.type === "Identifier")
 			guarded.add(node.argument.value);
 		if (node.type === "Identifier" && node.ctxt === UNBOUND && !GIVEN.has(node.value))
-			ask(`name ${node.value}`, { kind: "name", text: node.value, offset: node.span.start - 1 });
-		if (node.type === "NewExpression" && node.callee.value === "RegExp" && node.callee.ctxt === UNBOUND &&
-		    isText(node.arguments[0]) && (node.arguments.length === 1 || isText(node.arguments[1]))) {
+			ask(`name ${node.value}`, { kind: "name", text: node.value, offset });
+		if (isRegExp(node)) {
 			const [text, flags = ""] = node.arguments.map((a) => a.expression.value);
 
-			ask(`regexp /${text}/${flags}`, { kind: "regexp", text, flags, offset: node.span.start - 1 });
+			ask(`regexp /${text}/${flags}`, { kind: "regexp", text, flags, offset });
 		}
 		for (const key in node)
 			if (node[key] !== null && typeof node[key] === "object" && key !== "span")
@@ -50,7 +67,7 @@ function make(built) {
 	const all = built.flatMap((b) => questions(b.code).map((q) => ({ ...q, of: b })));
 	const list = all.map((q) => q.kind === "name" ? [q.text] : [q.text, q.flags]);
 	const code = `var missing = [];
-${JSON.stringify(list).replace(/[\u007f-\uffff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)}
+${ascii(JSON.stringify(list))}
 .forEach(function (q, i) {
 	try {
 		if (q.length === 1 ? q[0] in globalThis : new RegExp(q[0], q[1]))
@@ -64,7 +81,10 @@ if (missing.length > 0)
 	return { name: NAME, code, questions: all };
 }
 
-/* The diagnostics in what tana-worker answered, files named as in the maps; null: it was about something else. */
+/*
+ * The diagnostics in what tana-worker answered, files named as in the maps; null: it
+ * was about something else.
+ */
 function answer(probe, found) {
 	const m = /^Error: not in the runtime: ([0-9,]+)$/.exec(found.error);
 
@@ -73,7 +93,7 @@ function answer(probe, found) {
 	return m[1].split(",").map(Number).map((i) => {
 		const q = probe.questions[i];
 		const before = q.of.code.slice(0, q.offset).split("\n");
-		const place = originalPlace(q.of.map, before.length, before[before.length - 1].length);
+		const place = originalPlace(q.of.map, before.length, before.at(-1).length);
 
 		return {
 			of: q.of,

@@ -8,8 +8,8 @@
 
 const KEY = '"\\0__proto__"';
 const HELPER = "function __tana_proto(o) { var k = " + KEY + ", p = o[k]; delete o[k]; " +
-    'if (p === null || typeof p === "object" || typeof p === "function") Object.setPrototypeOf(o, p); ' +
-    "return o; } ";
+    'if (p === null || typeof p === "object" || typeof p === "function") ' +
+    "Object.setPrototypeOf(o, p); return o; } ";
 
 function isProto(property) {
 	return property.type === "KeyValueProperty" && property.key.value === "__proto__" &&
@@ -21,12 +21,14 @@ function collect(program, edits) {
 	const todo = [program];
 
 	for (let node = todo.pop(); node !== undefined; node = todo.pop()) {
+		const { start, end } = node.span || {};
+
 		if (node.type === "ObjectExpression")
 			for (const p of node.properties)
 				if (isProto(p))
-					edits.push([node.span.start, node.span.start, "__tana_proto("],
+					edits.push([start, start, "__tana_proto("],
 					    [p.key.span.start, p.key.span.end, KEY],
-					    [node.span.end, node.span.end, ")"]);
+					    [end, end, ")"]);
 		for (const key in node) {
 			const child = node[key];
 
@@ -42,7 +44,8 @@ function transform(swc, code) {
 		return code;
 	const edits = [];
 
-	collect(swc.parseSync(code, { syntax: "ecmascript", target: "es2022", isModule: false }), edits);
+	collect(swc.parseSync(code,
+	    { syntax: "ecmascript", target: "es2022", isModule: false }), edits);
 	if (edits.length === 0)
 		return code;
 	edits.sort((a, b) => b[0] - a[0] || b[1] - a[1]);

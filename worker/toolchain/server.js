@@ -106,8 +106,15 @@ async function run({ contracts }) {
 	const channel = new net.Socket({ fd: CHANNEL, readable: true, writable: true });
 
 	channel.on("error", (e) => die(e.message));
-	for await (const q of requests(channel))
-		await new Promise((done) => answer(contracts, q).then((a) => channel.write(frame(a), done), (e) => die(e.stack)));
+	try {
+		for await (const q of requests(channel)) {
+			const reply = frame(await answer(contracts, q));
+
+			await new Promise((done) => channel.write(reply, done));
+		}
+	} catch (e) {
+		die(e.stack);
+	}
 }
 
 module.exports = { run };

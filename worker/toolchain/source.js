@@ -53,7 +53,10 @@ function find(where) {
 			entries.push({ stem, file: stem + extension });
 	}
 	if (entries.length === 0)
-		throw new Failure({ text: "has none of get, post, contract (.ts or .js)", file: where });
+		throw new Failure({
+			file: where,
+			text: "has none of get, post, contract (.ts or .js)",
+		});
 	return { dir: real, single: false, entries };
 }
 
@@ -71,7 +74,7 @@ async function lowerEntry(dir, file, options) {
 	}
 }
 
-/* All of a contract's files, with their names and the compiler's warnings shown; or everything wrong with them. */
+/* All of a contract's files, the compiler's warnings shown; or everything wrong with them. */
 async function lowerAll(source, options) {
 	const built = [], failures = [];
 

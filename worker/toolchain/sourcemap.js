@@ -44,10 +44,13 @@ function originalPlace(map, wantedLine, wantedColumn) {
 			line += dl;
 			column += dc;
 			if (i === wantedLine - 1 && (found === null || at <= wantedColumn))
-				found = { source: map.sources[source], line: line + 1, column: column + 1 };
+				found = [source, line, column];
 		}
 	}
-	return found;
+	if (found === null)
+		return null;
+	[source, line, column] = found;
+	return { source: map.sources[source], line: line + 1, column: column + 1 };
 }
 
 module.exports = { originalPlace };

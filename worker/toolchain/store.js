@@ -21,10 +21,15 @@ const KEPT = 3;			/* versions before the one that serves */
 const YOUNG_MS = 60_000;	/* the server may still be reading it */
 const STALE_MS = 3600_000;	/* left behind by a deployment that was killed */
 const LOCK_SECONDS = 60;
+const LOCK_BUSY = 75;		/* flock's exit status then */
 const VERSION = /^[0-9a-f]{16}(?:\.[0-9]+)?$/;
 
 function lstat(name) {
 	return fs.lstatSync(name, { throwIfNoEntry: false });
+}
+
+function remove(directory) {
+	fs.rmSync(directory, { recursive: true, force: true });
 }
 
 /* Readable for the server whatever the umask; another deployment may make it at the same time. */
@@ -57,15 +62,19 @@ function sameFiles(a, b) {
 		const p = path.join(a, name), q = path.join(b, name);
 		const sp = lstat(p), sq = lstat(q);
 
-		return sp.isFile() ? sq.isFile() && sp.size === sq.size && fs.readFileSync(p).equals(fs.readFileSync(q)) :
-		    sq.isDirectory();
+		if (!sp.isFile() || !sq.isFile())
+			return sp.isDirectory() && sq.isDirectory();
+		return sp.size === sq.size && fs.readFileSync(p).equals(fs.readFileSync(q));
 	});
 }
 
 class Store {
 	constructor(contracts, id) {
 		if (!lstat(contracts))
-			throw new Failure({ file: contracts, text: "no such directory (--contracts names another one)" });
+			throw new Failure({
+				file: contracts,
+				text: "no such directory (--contracts names another one)",
+			});
 		this.contracts = contracts;
 		this.id = id;
 		this.link = path.join(contracts, id);
@@ -109,8 +118,10 @@ class Store {
 			return null;
 		const to = fs.readlinkSync(this.link).replace(/\/+$/, "");
 
-		return path.dirname(to) === path.join(".versions", this.id) && VERSION.test(path.basename(to)) ?
-		    path.basename(to) : null;
+		const name = path.basename(to);
+
+		return path.dirname(to) === path.join(".versions", this.id) && VERSION.test(name) ?
+		    name : null;
 	}
 
 	/* Is there something at ID that no deployment put there? */
@@ -120,17 +131,20 @@ class Store {
 
 	/* flock(1) holds the lock until its standard input ends, which it does when we do. */
 	lock() {
-		const holder = spawn("flock", ["--exclusive", "--timeout", String(LOCK_SECONDS), "--conflict-exit-code", "75",
-		    path.join(this.dir, ".lock"), "sh", "-c", "echo locked; exec cat >/dev/null"],
+		const holder = spawn("flock", ["--exclusive", "--timeout", String(LOCK_SECONDS),
+		    "--conflict-exit-code", String(LOCK_BUSY), path.join(this.dir, ".lock"),
+		    "sh", "-c", "echo locked; exec cat >/dev/null"],
 		    { stdio: ["pipe", "pipe", "inherit"] });
 
 		this.lockHolder = holder;
 		holder.stdin.on("error", () => {});
 		return new Promise((done, fail) => {
-			holder.on("error", (e) => fail(new Failure(`flock(1) cannot be run: ${e.message}`)));
-			holder.on("exit", (status) => fail(new Failure(status === 75 ?
-			    `another deployment of ${this.id} has been at work for ${LOCK_SECONDS} seconds` :
-			    `flock(1) ended with status ${status}`)));
+			const no = (why) => fail(new Failure(why));
+
+			holder.on("error", (e) => no(`flock(1) cannot be run: ${e.message}`));
+			holder.on("exit", (status) => no(status === LOCK_BUSY ?
+			    `another deployment of ${this.id} is at work, for ${LOCK_SECONDS} s` :
+			    `flock(1) ended with status ${status}`));
 			holder.stdout.once("data", done);
 		});
 	}
@@ -146,16 +160,17 @@ class Store {
 		const hash = crypto.createHash("sha256");
 
 		for (const name of fs.readdirSync(this.staging, { recursive: true }).sort()) {
-			const file = path.join(this.staging, name);
+			const file = path.join(this.staging, name), st = lstat(file);
 
-			if (lstat(file).isFile())
-				hash.update(`${name}\0${lstat(file).size}\0`).update(fs.readFileSync(file));
+			if (st.isFile())
+				hash.update(`${name}\0${st.size}\0`).update(fs.readFileSync(file));
 		}
 		const digest = hash.digest("hex").slice(0, 16);
 
 		/* Somebody may have edited a version: then it is another one. */
 		for (let i = 0; ; i++) {
-			const name = i === 0 ? digest : `${digest}.${i}`, dir = path.join(this.dir, name);
+			const name = i === 0 ? digest : `${digest}.${i}`;
+			const dir = path.join(this.dir, name);
 
 			if (!lstat(dir))
 				return { name, known: false };
@@ -184,7 +199,8 @@ class Store {
 		try {
 			/* A directory cannot be replaced in one step. */
 			if (force && lstat(this.link)?.isDirectory())
-				fs.renameSync(this.link, path.join(this.dir, `replaced-${now.getTime()}`));
+				fs.renameSync(this.link,
+				    path.join(this.dir, `replaced-${now.getTime()}`));
 			fs.renameSync(next, this.link);
 		} catch (e) {
 			fs.rmSync(next, { force: true });
@@ -196,7 +212,7 @@ class Store {
 	/* Nothing of what was staged stays. */
 	abandon() {
 		if (this.staging !== null)
-			fs.rmSync(this.staging, { recursive: true, force: true });
+			remove(this.staging);
 		this.staging = null;
 	}
 
@@ -213,13 +229,13 @@ class Store {
 				/* Not half a version, ever. */
 				const gone = path.join(this.dir, `.new-gone-${name}`);
 
-				fs.rmSync(gone, { recursive: true, force: true });
+				remove(gone);
 				fs.renameSync(path.join(this.dir, name), gone);
-				fs.rmSync(gone, { recursive: true, force: true });
+				remove(gone);
 			}
 		for (const name of all)
 			if (name.startsWith(".new-") && age(name) > STALE_MS)
-				fs.rmSync(path.join(this.dir, name), { recursive: true, force: true });
+				remove(path.join(this.dir, name));
 	}
 }
 

@@ -33,7 +33,8 @@ function run(args, onLog) {
 		onLog(r.stderr);
 		return answer;
 	} catch {
-		throw new Failure(`${program}: ${r.stderr.trim() || `it ended with status ${r.status} and said nothing`}`);
+		throw new Failure(`${program}: ` +
+		    (r.stderr.trim() || `it ended with status ${r.status} and said nothing`));
 	}
 }
 
