@@ -610,6 +610,12 @@ def test_body_of_post(run, kind, body, seen):
     assert (a["arg"], a["body"], a["same"]) == (seen, seen, True)
 
 
+def test_invalid_json_is_refused_though_the_module_broke_the_globals(run):
+    a = run("SyntaxError = TypeError = URIError = JSON = TextDecoder = undefined; exports.post = function () { return 1; };",
+            ["content-type: application/json"], method="POST", body="{")
+    assert a.fault == "BAD_JSON"
+
+
 def test_other_bodies_are_bytes(run):
     source = "exports.post = function (req, body) { return [body instanceof Uint8Array, Array.from(body)]; };"
     a = run(source, ["content-type: application/octet-stream"], method="POST", body="é")

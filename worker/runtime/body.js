@@ -8,7 +8,7 @@
 	var bytesOf = own.free(own.Uint8Array.prototype.slice);
 	var bufferSlice = own.free(own.ArrayBuffer.prototype.slice);
 	var usp = own.free(URLSearchParams.prototype.toString);
-	var toParameters = URLSearchParams;
+	own.Params = URLSearchParams;
 
 	/* What a caller gave as a body: { body, type }. */
 	own.takeBody = function (value) {
@@ -26,7 +26,7 @@
 			    value.byteOffset + value.byteLength));
 		} else if (value instanceof own.ArrayBuffer) {
 			taken.body = new own.Uint8Array(bufferSlice(value, 0));
-		} else if (value instanceof toParameters) {
+		} else if (value instanceof own.Params) {
 			taken.body = usp(value);
 			taken.type = 'application/x-www-form-urlencoded;charset=UTF-8';
 		} else {

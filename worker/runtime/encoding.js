@@ -32,7 +32,7 @@
 		try {
 			return decode(new NativeDecoder('utf-8', options), bytes);
 		} catch (e) {
-			if (fatal && e instanceof TypeError)
+			if (fatal && e instanceof own.TypeError)
 				return undefined;
 			throw e;
 		}

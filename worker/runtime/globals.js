@@ -39,7 +39,7 @@
 			encode(text);
 			return text;
 		} catch (e) {
-			if (!(e instanceof URIError))
+			if (!(e instanceof own.URIError))
 				throw e;
 		}
 		return own.replace(text, units, function (c) {

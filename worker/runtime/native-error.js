@@ -64,6 +64,10 @@
 	for (var i = 0; i < names.length; i++)
 		replace(names[i]);
 
+	own.TypeError = own.global.TypeError;
+	own.SyntaxError = own.global.SyntaxError;
+	own.URIError = own.global.URIError;
+
 	own.define(Base, 'captureStackTrace', function captureStackTrace(object) {
 		var name, message, error, trace;
 

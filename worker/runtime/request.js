@@ -26,7 +26,7 @@
 			return decodeComponent(text);
 		} catch (e) {
 			/* As URLSearchParams has it: what is no UTF-8 becomes U+FFFD. */
-			return new URLSearchParams('a=' + own.replace(text, / /g, '+')).get('a');
+			return new own.Params('a=' + own.replace(text, / /g, '+')).get('a');
 		}
 	}
 

@@ -100,7 +100,7 @@
 	/* In the form that begins with a status: an object that is no kind of body. */
 	function plain(value) {
 		return typeof value === 'object' && value !== null && !own.isView(value) &&
-		    !(value instanceof own.ArrayBuffer) && !(value instanceof URLSearchParams);
+		    !(value instanceof own.ArrayBuffer) && !(value instanceof own.Params);
 	}
 
 	function make(taken, init, whose) {

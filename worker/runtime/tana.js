@@ -216,7 +216,7 @@
 			try {
 				return own.parse(text);
 			} catch (e) {
-				if (e instanceof SyntaxError)
+				if (e instanceof own.SyntaxError)
 					return undefined;
 				throw e;
 			}
