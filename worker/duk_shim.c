@@ -33,17 +33,27 @@ wk_duk_how(void)
 	return "built in from source";
 }
 
+/*
+ * Duktape counts this down at each allocation and collects at 0; then it sets it
+ * anew, in proportion to the heap.
+ */
+#define GC_HELD		DUK_INT_MAX
+#define GC_SOON		100000		/* far less than it would set for a warm heap */
+
 void
 wk_duk_gc_hold(duk_context *ctx)
 {
-	/* Counted down at each allocation; negative starts a collection. */
-	((duk_hthread *)ctx)->heap->ms_trigger_counter = DUK_INT_MAX;
+	((duk_hthread *)ctx)->heap->ms_trigger_counter = GC_HELD;
 }
 
 void
 wk_duk_gc_release(duk_context *ctx)
 {
-	((duk_hthread *)ctx)->heap->ms_trigger_counter = 0;
+	duk_heap *heap = ((duk_hthread *)ctx)->heap;
+
+	/* Not held: leave Duktape its own count. */
+	if (heap->ms_trigger_counter > GC_HELD / 2)
+		heap->ms_trigger_counter = GC_SOON;
 }
 
 void

@@ -216,7 +216,8 @@ class Worker:
         if fd is not None:
             sent = socket.send_fds(self.sock, [data], [fd])
             data = data[sent:]
-        self.sock.sendall(data)
+        if data:            # else it may have answered and ended already
+            self.sock.sendall(data)
 
     def receive(self):
         while True:
