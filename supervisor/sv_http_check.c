@@ -472,6 +472,9 @@ static enum tn_fault
 check_field(struct sv_http_head *h, struct tn_str name, struct tn_str value, unsigned *seen,
     enum tn_fault *expectation)
 {
+	/* http-parser 2.9.4 takes Transfer-Encodings, or whatever it goes on with, for it. */
+	if (name.len > 17 && sv_http_name_is((struct tn_str){ name.p, 17 }, "transfer-encoding"))
+		return TN_FAULT_BAD_REQUEST;
 	switch (name.len) {
 	case 4:
 		if (!sv_http_name_is(name, "host"))

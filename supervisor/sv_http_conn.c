@@ -331,11 +331,11 @@ answer(struct sv_http_conn *c, struct sv_request *rq, const struct sv_reply *rep
 	sv_stats_request(h->stats, status, &rq->timings);
 	log_request(c, rq->method, rq->contract, rq->path, status, fault, rq->request_id, rq->ip,
 	    &rq->timings);
-	sv_request_free(&rq);
 	if (h->head.failed)
 		sv_http_conn_close(c);
 	else
 		send_answer(c, (struct tn_str){ h->head.p, h->head.len }, body);
+	sv_request_free(&rq);		/* last: the reply may quote it */
 }
 
 static void

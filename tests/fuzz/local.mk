@@ -7,6 +7,9 @@ fuzz_tests = %D%/fuzz_frame %D%/fuzz_options %D%/fuzz_rpc
 %C%_fuzz_options_LDADD = $(TN_LIBS)
 %C%_fuzz_rpc_SOURCES = %D%/fuzz_rpc.c %D%/replay.c %D%/fuzz.h
 %C%_fuzz_rpc_LDADD = $(TN_LIBS)
+fuzz_tests += %D%/fuzz_http
+%C%_fuzz_http_SOURCES = %D%/fuzz_http.c %D%/replay.c %D%/fuzz.h
+%C%_fuzz_http_LDADD = $(SV_LIBS)
 check_PROGRAMS += $(fuzz_tests)
 TESTS += $(fuzz_tests)
 EXTRA_DIST += %D%/corpus
@@ -14,7 +17,9 @@ EXTRA_DIST += %D%/corpus
 # The same with libFuzzer in place of replay.c: NAME.fuzzer, see HACKING.
 FUZZ_CC = clang
 FUZZ_CFLAGS = -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
-CLEANFILES += frame.fuzzer options.fuzzer rpc.fuzzer
+fuzz_http_sources = $(patsubst %,$(top_srcdir)/supervisor/sv_%.c, \
+	forwarded http http_check http_conn http_reply request route stats)
+CLEANFILES += frame.fuzzer http.fuzzer options.fuzzer rpc.fuzzer
 .PHONY: fuzzers
 fuzzers:
 	for t in $(fuzz_targets); do \
@@ -22,3 +27,6 @@ fuzzers:
 		    -o $$t.fuzzer $(top_srcdir)/tests/fuzz/fuzz_$$t.c $(top_srcdir)/common/*.c \
 		    $(MSGPACK_LIBS) $(CONFUSE_LIBS) || exit 1; \
 	done
+	$(FUZZ_CC) -std=gnu17 $(FUZZ_CFLAGS) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) \
+	    -o http.fuzzer $(top_srcdir)/tests/fuzz/fuzz_http.c $(top_srcdir)/common/*.c \
+	    $(fuzz_http_sources) $(MSGPACK_LIBS) $(CONFUSE_LIBS) $(EVENT_LIBS) $(HTTP_PARSER_LIBS)

@@ -155,6 +155,8 @@ static const struct row rows[] = {
 	ROW(NOT_IMPLEMENTED, "gzip before chunked", POST "Transfer-Encoding: gzip, chunked\r\n\r\n"),
 	ROW(NOT_IMPLEMENTED, "unknown coding", POST "Transfer-Encoding: xchunked\r\n\r\n"),
 	ROW(NOT_IMPLEMENTED, "identity", POST "Transfer-Encoding: identity\r\n\r\n"),
+	ROW(BAD_REQUEST, "what http-parser takes for it", POST "Transfer-EncodingS: chunked\r\n\r\n"),
+	ROW(NONE, "names that begin like others", POST "Content-LengthS: 5\r\nHosts: b\r\nConnections: close\r\n\r\n"),
 	/* expectations */
 	ROW(NONE, "100-continue", POST "Expect: 100-Continue\r\nContent-Length: 5\r\n\r\n"),
 	ROW(EXPECTATION, "another expectation", POST "Expect: tea\r\nContent-Length: 5\r\n\r\n"),
