@@ -1,7 +1,7 @@
 /*
  * sv_mkman: a manual page's template on standard input, the page on standard
- * output.  Lines that are just @OPTIONS@, @COMMANDS@ or @LAYERS@ become what the
- * tables in common/ say; so no page can fall behind them.
+ * output.  Lines that are just @OPTIONS@, @COMMANDS@, @METRICS@, @PHASES@ or @LAYERS@
+ * become what the tables in common/ say; so no page can fall behind them.
  */
 #include "config.h"
 
@@ -63,6 +63,21 @@ put_commands(void)
 }
 
 static void
+put_metrics(void)
+{
+#define TN_COUNTER(name, doc) (void)printf(".It Va %s\n%s\n", #name, doc);
+#define TN_GAUGE(name, doc) (void)printf(".It Va %s\n%s\n", #name, doc);
+#include "metrics.def"
+}
+
+static void
+put_phases(void)
+{
+#define TN_PHASE(sym, name, doc) (void)printf(".It Va %s\n%s\n", name, doc);
+#include "phases.def"
+}
+
+static void
 put_layers(void)
 {
 	const struct tn_layer_info *l;
@@ -83,6 +98,10 @@ main(void)
 			put_options();
 		else if (strcmp(line, "@COMMANDS@\n") == 0)
 			put_commands();
+		else if (strcmp(line, "@METRICS@\n") == 0)
+			put_metrics();
+		else if (strcmp(line, "@PHASES@\n") == 0)
+			put_phases();
 		else if (strcmp(line, "@LAYERS@\n") == 0)
 			put_layers();
 		else

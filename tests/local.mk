@@ -16,11 +16,18 @@ include tests/fuzz/local.mk
 
 # Scripts that print TAP.
 script_tests = \
+	%D%/docs \
 	%D%/layering
 TESTS += $(script_tests)
 
+# What the tables say, for %D%/docs.
+check_PROGRAMS += %D%/tables
+%C%_tables_SOURCES = %D%/tables.c
+%C%_tables_LDADD = $(TN_LIBS)
+
 # One log a file; `make check -j2` runs two at a time.
 e2e_tests += %D%/e2e/test_worker.py
+e2e_tests += %D%/e2e/test_sandbox.py
 e2e_tests += %D%/e2e/test_worker_tool.py
 e2e_tests += %D%/e2e/test_examples.py
 e2e_tests += %D%/e2e/test_faults.py

@@ -1,0 +1,94 @@
+/*
+ * tables - print what the tables of common/ say, for tests/docs.
+ *
+ *	tables options | commands | metrics | phases | layers	"name doc", a line each
+ *	tables option-help | command-help	as the programs' --help has it
+ */
+#include "config.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "tn_options.h"
+
+static void
+options(void)
+{
+#define TN_OPT_STR(name, def, reload, unit, doc) puts(#name " " doc);
+#define TN_OPT_LIST(name, def, reload, unit, doc) puts(#name " " doc);
+#define TN_OPT_INT(name, def, min, max, reload, unit, doc) puts(#name " " doc);
+#define TN_OPT_SIZE(name, def, min, max, reload, doc) puts(#name " " doc);
+#define TN_OPT_BOOL(name, def, reload, doc) puts(#name " " doc);
+#define TN_OPT_ENUM(name, def, choices, reload, doc) puts(#name " " doc);
+#include "options.def"
+}
+
+static void
+option_help(void)
+{
+	struct tn_buf b = { 0 };
+
+	tn_options_help(&b);
+	fwrite(b.p, 1, b.len, stdout);
+	tn_buf_fini(&b);
+}
+
+static void
+commands(void)
+{
+#define TN_COMMAND(sym, name, args, doc) puts(name " " doc);
+#include "commands.def"
+}
+
+static void
+command_help(void)
+{
+#define TN_COMMAND(sym, name, args, doc) \
+	printf("  %s%s%s\n      %s\n", name, sizeof(args) > 1 ? " " : "", args, doc);
+#include "commands.def"
+}
+
+static void
+metrics(void)
+{
+#define TN_COUNTER(name, doc) puts(#name " " doc);
+#define TN_GAUGE(name, doc) puts(#name " " doc);
+#include "metrics.def"
+}
+
+static void
+phases(void)
+{
+#define TN_PHASE(sym, name, doc) puts(name " " doc);
+#include "phases.def"
+}
+
+static void
+layers(void)
+{
+#define TN_LAYER(sym, bit, name, doc) puts(name " " doc);
+#include "layers.def"
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		void (*print)(void);
+	} tables[] = {
+		{ "options", options }, { "option-help", option_help }, { "commands", commands },
+		{ "command-help", command_help }, { "metrics", metrics }, { "phases", phases },
+		{ "layers", layers },
+	};
+	size_t i;
+
+	for (i = 0; argc == 2 && i < sizeof(tables) / sizeof(tables[0]); i++) {
+		if (strcmp(argv[1], tables[i].name) == 0) {
+			tables[i].print();
+			return fflush(stdout) != 0;
+		}
+	}
+	fputs("usage: tables NAME\n", stderr);
+	return 2;
+}
