@@ -173,12 +173,12 @@ sv_config_load(const struct sv_config *c, struct tn_options **out, struct tn_buf
 		rc = tn_options_read(o, c->path, err);
 	for (i = 0; rc == 0 && i < c->nset; i++)
 		rc = tn_options_set(o, c->set[i], err);
+	if (rc == 0 && (rc = absolute_all(o)) != 0)
+		tn_buf_printf(err, "cannot make paths absolute: %s", tn_strerror(rc));
 	if (rc == 0)
 		rc = tn_options_check(o, err);
 	if (rc == 0)
 		rc = check_listen(o, err);
-	if (rc == 0 && (rc = absolute_all(o)) != 0)
-		tn_buf_printf(err, "cannot make paths absolute: %s", tn_strerror(rc));
 	if (rc == 0 && c->daemon && strcmp(o->log, "stderr") == 0) {
 		char *syslog = strdup("syslog");
 

@@ -37,6 +37,7 @@ e2e_tests += %D%/e2e/test_server.py
 e2e_tests += %D%/e2e/test_runtime.py
 e2e_tests += %D%/e2e/test_toolchain.py
 e2e_tests += %D%/e2e/test_http.py
+e2e_tests += %D%/e2e/test_cli.py
 TESTS += $(e2e_tests)
 
 # The HTTP server alone, for test_http.py.
