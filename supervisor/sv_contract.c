@@ -27,6 +27,7 @@
 #define HASH_SIZE	4096u
 #define CHECK_US	1000000u	/* look at a contract's files so often, at most */
 #define FILE_MAX	(4u << 20)	/* bytes of a contract's file */
+#define META_MAX	16384u		/* bytes of metadata that go with each request */
 
 static const char *const stems[] = { "get", "post", "contract" };
 #define NSTEMS (sizeof(stems) / sizeof(stems[0]))
@@ -328,7 +329,15 @@ read_meta(int dir, bool has, char *err, size_t errlen)
 		if (key != NULL)
 			json_object_set_new(out, copied[i], json_string(key));
 	}
+	if (json_is_array(json_object_get(root, "routes")))
+		json_object_set(out, "routes", json_object_get(root, "routes"));
 	meta = json_dumps(out, JSON_COMPACT);
+	if (meta != NULL && strlen(meta) > META_MAX) {
+		snprintf(err, errlen, "contract.json: owner, name, version and routes take %zu bytes "
+		    "(max %u)", strlen(meta), META_MAX);
+		free(meta);
+		meta = NULL;
+	}
 	json_decref(out);
 	json_decref(root);
 	return meta;

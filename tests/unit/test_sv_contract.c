@@ -328,6 +328,28 @@ handlers_see_owner_name_and_version_and_no_more(void **state)
 }
 
 static void
+routes_reach_the_handlers_up_to_a_limit(void **state)
+{
+	char *long_route = malloc(20000);
+	struct sv_contract *c;
+
+	(void)state;
+	put("a", "get.js", "one", 0);
+	put("a", "contract.json", "{\"routes\":[\"/users/:id\"]}", 0);
+	assert_non_null(sv_contracts_get(t.cs, "a"));
+	assert_non_null(strstr(t.building->meta, "/users/:id"));
+	memset(long_route, 'x', 20000);
+	memcpy(long_route, "{\"routes\":[\"", 12);
+	strcpy(long_route + 19990, "\"]}");
+	put("b", "get.js", "one", 0);
+	put("b", "contract.json", long_route, 0);
+	assert_non_null(c = sv_contracts_get(t.cs, "b"));
+	assert_int_equal(c->fault, TN_FAULT_COMPILE);
+	assert_non_null(strstr(c->message, "max 16384"));
+	free(long_route);
+}
+
+static void
 a_file_that_is_a_symbolic_link_is_not_followed(void **state)
 {
 	char path[256];
@@ -405,6 +427,7 @@ main(void)
 		CASE(an_empty_directory_is_an_error_that_says_what_is_missing),
 		CASE(broken_metadata_is_reported_with_its_line),
 		CASE(handlers_see_owner_name_and_version_and_no_more),
+		CASE(routes_reach_the_handlers_up_to_a_limit),
 		CASE(a_file_that_is_a_symbolic_link_is_not_followed),
 		CASE(a_contract_may_be_a_link_to_its_version),
 		CASE(reload_of_one_answers_when_it_is_built),
