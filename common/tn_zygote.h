@@ -27,7 +27,7 @@ struct tn_zy_setup {
 	uint64_t	reply_max;	/* bytes of a response body */
 	uint32_t	uid, gid;	/* to change to; (uint32_t)-1: stay */
 	uint32_t	layers_present;	/* what the master's clone gave already: TN_LAYER_ */
-	uint32_t	layers_required;/* fail without these */
+	uint32_t	layers_required;/* fail without these; 0: no sandbox at all */
 	uint32_t	cpu_seconds;	/* RLIMIT_CPU of a worker, 0: none */
 };
 
