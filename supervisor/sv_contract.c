@@ -304,6 +304,7 @@ read_meta(int dir, bool has, char *err, size_t errlen)
 	size_t len;
 	char *text, *meta;
 
+	snprintf(err, errlen, "contract.json: out of memory");
 	if (!has)
 		return strdup("");
 	if ((text = slurp(dir, "contract.json", &len)) == NULL) {
