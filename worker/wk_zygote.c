@@ -325,6 +325,8 @@ sandbox(void)
 	fds[0] = pair[1];
 	if (pol_zygote_enter(&policy, &ours, err) != 0)
 		fail(TN_EXIT_SANDBOX, "zygote's sandbox: %s", err);
+	/* The change of user has reset it.  Who died before shows as the socket's end. */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 
 	self = getpid();
 	pid = fork();
