@@ -54,6 +54,7 @@ enum tn_exit {
 };
 
 /* The environment's fault, at start-up: log, then exit(code). */
-void tn_fatal(enum tn_exit code, const char *fmt, ...) __attribute__((noreturn, format(printf, 2, 3)));
+void tn_fatal(enum tn_exit code, const char *fmt, ...)
+    __attribute__((noreturn, format(printf, 2, 3)));
 
 #endif

@@ -19,7 +19,8 @@ ssize_t tn_fd_send(int sock, const void *p, size_t len, const int *fds, int nfds
 /*
  * Receive into p; descriptors that came are put in fds (close-on-exec, the
  * caller's to close), *nfds in: room, out: how many.  More than there is room
- * for are closed and TN_EPROTO is returned, so is a truncated message.
+ * for are closed and TN_EPROTO is returned, so is a truncated message (which one
+ * looks like, too, when this process has no free descriptor number left).
  * Returns bytes, 0 never (EOF is TN_ECLOSED), TN_EAGAIN, TN_ESYS.
  */
 ssize_t tn_fd_recv(int sock, void *p, size_t len, int *fds, int *nfds);
@@ -28,7 +29,10 @@ int tn_fd_nonblock(int fd);
 int tn_fd_cloexec(int fd, int on);
 /* close() and set to -1; accepts -1. */
 void tn_fd_close(int *fd);
-/* memfd with the name (shown in /proc/PID/maps), of `bytes` bytes, sealing allowed, CLOEXEC; or TN_ESYS. */
+/*
+ * memfd with the name (shown in /proc/PID/maps), of `bytes` bytes, sealing allowed,
+ * CLOEXEC; or TN_ESYS.
+ */
 int tn_fd_memfd(const char *name, size_t bytes);
 /* Host pid behind a pidfd, from /proc/self/fdinfo; -1 when gone. */
 pid_t tn_fd_pidfd_pid(int pidfd);

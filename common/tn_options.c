@@ -567,7 +567,8 @@ prepare(struct tn_str text, struct tn_buf *out)
 			continue;
 		}
 		if (*p == '*' || (*p == '$' && next == '{'))
-			return refuse(line, "a text with %s in it must be quoted", *p == '*' ? "*" : "${");
+			return refuse(
+			    line, "a text with %s in it must be quoted", *p == '*' ? "*" : "${");
 		if (*p == '"' || *p == '\'') {
 			quote = *p;
 			opened = line;
@@ -834,8 +835,12 @@ tn_options_check(const struct tn_options *o, struct tn_buf *err)
 	const struct {
 		const char *name, *value;
 	} needed[] = {
-		{ "contracts", o->contracts }, { "run_dir", o->run_dir }, { "state_dir", o->state_dir },
-		{ "user", o->user }, { "worker_user", o->worker_user }, { "log", o->log },
+		{ "contracts", o->contracts },
+		{ "run_dir", o->run_dir },
+		{ "state_dir", o->state_dir },
+		{ "user", o->user },
+		{ "worker_user", o->worker_user },
+		{ "log", o->log },
 	};
 	size_t i, k;
 
@@ -848,8 +853,10 @@ tn_options_check(const struct tn_options *o, struct tn_buf *err)
 		return wrong(err, "listen: there must be one address at least");
 	for (i = 0; i < o->listen.n; i++) {
 		if (!is_listen(o->listen.v[i]))
-			return wrong(err, "listen: \"%s\" is none of ADDRESS:PORT, [ADDRESS]:PORT, *:PORT, "
-			    "unix:PATH", o->listen.v[i]);
+			return wrong(err,
+			    "listen: \"%s\" is none of ADDRESS:PORT, [ADDRESS]:PORT, *:PORT, "
+			    "unix:PATH",
+			    o->listen.v[i]);
 		for (k = 0; k < i; k++) {
 			/* Port 0 is another one each time. */
 			if (strcmp(o->listen.v[i], o->listen.v[k]) == 0 &&
@@ -857,8 +864,10 @@ tn_options_check(const struct tn_options *o, struct tn_buf *err)
 				return wrong(err, "listen: \"%s\" is given twice", o->listen.v[i]);
 		}
 	}
-	if (strlen(o->run_dir) + sizeof(CONTROL_SOCKET) > sizeof(((struct sockaddr_un *)0)->sun_path))
-		return wrong(err, "run_dir: too long for the control socket in it (%zu bytes at most)",
+	if (strlen(o->run_dir) + sizeof(CONTROL_SOCKET) >
+	    sizeof(((struct sockaddr_un *)0)->sun_path))
+		return wrong(err,
+		    "run_dir: too long for the control socket in it (%zu bytes at most)",
 		    sizeof(((struct sockaddr_un *)0)->sun_path) - sizeof(CONTROL_SOCKET));
 	if (strcmp(o->user, o->worker_user) == 0)
 		return wrong(err, "worker_user: must differ from user (%s)", o->user);
@@ -866,27 +875,31 @@ tn_options_check(const struct tn_options *o, struct tn_buf *err)
 		return wrong(err, "domain: \"%s\" is not a domain name", o->domain);
 	for (i = 0; i < o->trusted_proxies.n; i++) {
 		if (!is_network(o->trusted_proxies.v[i]))
-			return wrong(err, "trusted_proxies: \"%s\" is neither an address nor ADDRESS/BITS",
+			return wrong(err,
+			    "trusted_proxies: \"%s\" is neither an address nor ADDRESS/BITS",
 			    o->trusted_proxies.v[i]);
 	}
 	if (o->workers_min > o->workers_max)
 		return wrong(err, "workers_min: %lld is more than workers_max (%lld)",
 		    (long long)o->workers_min, (long long)o->workers_max);
 	if (o->target_max > o->header_max)
-		return wrong(err, "target_max: %llu bytes are more than header_max (%llu), of which the "
-		    "target is a part", (unsigned long long)o->target_max,
-		    (unsigned long long)o->header_max);
+		return wrong(err,
+		    "target_max: %llu bytes are more than header_max (%llu), of which the "
+		    "target is a part",
+		    (unsigned long long)o->target_max, (unsigned long long)o->header_max);
 	/* The target is in INVOKE whole (url), and in its parts. */
 	if (o->body_max + o->header_max + 3 * o->target_max + FRAME_ROOM > TN_FRAME_MAX)
-		return wrong(err, "body_max, header_max, target_max: a request of this size does not fit "
-		    "into a frame (%u bytes)", TN_FRAME_MAX);
+		return wrong(err,
+		    "body_max, header_max, target_max: a request of this size does not fit "
+		    "into a frame (%u bytes)",
+		    TN_FRAME_MAX);
 	if (o->reply_max + FRAME_ROOM > TN_FRAME_MAX)
 		return wrong(err, "reply_max: does not fit into a frame (%u bytes)", TN_FRAME_MAX);
 	/* A file's name needs a slash, so that "sylog" does not become a file. */
 	if (strcmp(o->log, "stderr") != 0 && strcmp(o->log, "syslog") != 0 &&
 	    strchr(o->log, '/') == NULL)
-		return wrong(err, "log: \"%s\" is neither stderr nor syslog nor a path with a slash",
-		    o->log);
+		return wrong(err,
+		    "log: \"%s\" is neither stderr nor syslog nor a path with a slash", o->log);
 	return TN_OK;
 }
 

@@ -44,7 +44,8 @@ void tn_options_free(struct tn_options **o);
  */
 int tn_options_read(struct tn_options *o, const char *path, struct tn_buf *err);
 /* The same from text in memory; `name` stands for the path in errors. */
-int tn_options_parse(struct tn_options *o, const char *name, struct tn_str text, struct tn_buf *err);
+int tn_options_parse(struct tn_options *o, const char *name, struct tn_str text,
+    struct tn_buf *err);
 /*
  * One "name=value" (from -o); no quotes, the value is all that follows the sign.
  * A list option replaces what it had (default or file) the first time and

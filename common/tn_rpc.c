@@ -485,7 +485,8 @@ tn_rpc_call_packed(struct tn_rpc_client *c, const char *method, struct tn_str pa
 			rc = TN_OK;
 	}
 	if (rc != TN_OK && rc != TN_ESCRIPT)
-		tn_buf_printf(err, "%s: %s", method, rc == TN_ESYS ? strerror(errno) : tn_strerror(rc));
+		tn_buf_printf(
+		    err, "%s: %s", method, rc == TN_ESYS ? strerror(errno) : tn_strerror(rc));
 	return rc;
 }
 
@@ -507,8 +508,8 @@ tn_rpc_call(struct tn_rpc_client *c, const char *method, const char *const *para
 		rc = TN_ELIMIT;
 		tn_buf_printf(err, "%s: %s", method, tn_strerror(rc));
 	} else
-		rc = tn_rpc_call_packed(c, method, (struct tn_str){ packed.p, packed.len }, timeout_ms, result,
-		    err);
+		rc = tn_rpc_call_packed(
+		    c, method, (struct tn_str){ packed.p, packed.len }, timeout_ms, result, err);
 	tn_buf_fini(&packed);
 	return rc;
 }

@@ -48,8 +48,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	dir = (data[0] & 1) != 0 ? TN_DIR_TO_FRONT : TN_DIR_TO_WORKER;
 	for (at = 1; at <= size; at += used) {
-		rc = tn_frame_decode(decoders[data[0] >> 1 & 1], dir, (const char *)data + at, size - at,
-		    &f, &used);
+		rc = tn_frame_decode(
+		    decoders[data[0] >> 1 & 1], dir, (const char *)data + at, size - at, &f, &used);
 		if (rc != TN_OK) {
 			FUZZ_HOLDS(rc == TN_EAGAIN || rc == TN_EPROTO || rc == TN_ELIMIT);
 			FUZZ_HOLDS(rc != TN_EAGAIN || used > size - at);

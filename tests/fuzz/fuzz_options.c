@@ -39,9 +39,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct tn_buf err = { 0 }, dump = { 0 };
 
 	FUZZ_HOLDS(o != NULL && p != NULL);
-	if (tn_options_parse(o, "input", (struct tn_str){ (const char *)data, size }, &err) == TN_OK) {
+	if (tn_options_parse(o, "input", (struct tn_str){ (const char *)data, size }, &err) ==
+	    TN_OK) {
 		tn_options_dump(o, &dump);
-		FUZZ_HOLDS(tn_options_parse(p, "dump", (struct tn_str){ dump.p, dump.len }, &err) == TN_OK);
+		FUZZ_HOLDS(tn_options_parse(p, "dump", (struct tn_str){ dump.p, dump.len }, &err) ==
+		    TN_OK);
 		if (tn_options_check(o, &err) != TN_OK)
 			one_line(&err);
 	} else

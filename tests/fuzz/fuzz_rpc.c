@@ -30,7 +30,8 @@ visit(const msgpack_object *o)
 		break;
 	case MSGPACK_OBJECT_MAP:
 		for (i = 0; i < o->via.map.size; i++)
-			sum = sum * 31 + visit(&o->via.map.ptr[i].key) + visit(&o->via.map.ptr[i].val);
+			sum = sum * 31 + visit(&o->via.map.ptr[i].key) +
+			    visit(&o->via.map.ptr[i].val);
 		break;
 	case MSGPACK_OBJECT_POSITIVE_INTEGER:
 	case MSGPACK_OBJECT_NEGATIVE_INTEGER:

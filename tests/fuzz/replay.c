@@ -55,9 +55,11 @@ main(int argc, char **argv)
 	if (argc > 1)
 		snprintf(dir, sizeof(dir), "%s", argv[1]);
 	else
-		snprintf(dir, sizeof(dir), "%s/tests/fuzz/corpus/%s", source != NULL ? source : ".", name);
+		snprintf(dir, sizeof(dir), "%s/tests/fuzz/corpus/%s", source != NULL ? source : ".",
+		    name);
 	if ((n = scandir(dir, &files, hidden, alphasort)) <= 0) {
-		printf("Bail out! no corpus in %s: %s\n", dir, n < 0 ? strerror(errno) : "it is empty");
+		printf("Bail out! no corpus in %s: %s\n", dir,
+		    n < 0 ? strerror(errno) : "it is empty");
 		return 1;
 	}
 	printf("1..%d\n", n);

@@ -278,8 +278,8 @@ every_frame_comes_back_as_it_was(void **state)
 			make(&f, frames[i].type, false);
 			tn_buf_reset(&b);
 			assert_int_equal(tn_frame_encode(&b, &f), TN_OK);
-			assert_int_equal(tn_frame_decode(decoder, frames[i].dir, b.p, b.len, &g, &used),
-			    TN_OK);
+			assert_int_equal(
+			    tn_frame_decode(decoder, frames[i].dir, b.p, b.len, &g, &used), TN_OK);
 			assert_int_equal(used, b.len);
 			assert_same(&f, &g);
 		}
@@ -331,7 +331,8 @@ frames_follow_each_other_in_one_buffer(void **state)
 	for (i = 0; i < NFRAMES; i++) {
 		turn = 0;
 		make(&f, frames[i].type, true);
-		assert_int_equal(tn_frame_decode(decoder, frames[i].dir, b.p + at, b.len - at, &g, &used),
+		assert_int_equal(
+		    tn_frame_decode(decoder, frames[i].dir, b.p + at, b.len - at, &g, &used),
 		    TN_OK);
 		assert_same(&f, &g);
 		at += used;
@@ -452,7 +453,8 @@ wrong_counts_are_refused(void **state)
 			/* Where the count stands: fixarray, or the low byte of array16. */
 			used = frames[i].fields + 1 < 16 ? 4 : 6;
 			b.p[used] = (char)((unsigned char)b.p[used] + counts[k]);
-			assert_int_equal(decode_exact(frames[i].dir, b.p, b.len, &g, &used), TN_EPROTO);
+			assert_int_equal(
+			    decode_exact(frames[i].dir, b.p, b.len, &g, &used), TN_EPROTO);
 		}
 	}
 	tn_buf_fini(&b);
@@ -490,8 +492,8 @@ static const struct {
 #define NVALUES (sizeof(values) / sizeof(values[0]))
 
 static const char kinds[][24] = {
-#define KIND(kind, name, doc) #kind[0] == 'u' ? 'u' : #kind[0] == 'f' ? 'f' : #kind[0] == 'b' ? 'b' : \
-	sizeof(#kind) == sizeof("strv") ? 'a' : 's',
+/* The first letter, and 'a' for strv. */
+#define KIND(kind, name, doc) sizeof(#kind) == sizeof("strv") ? 'a' : #kind[0],
 #define TN_FRAME(SYM, num, sym, dir, doc) { TN_FRAME_##SYM##_FIELDS(KIND) },
 #include "frames.def"
 #undef KIND
@@ -503,7 +505,9 @@ a_field_takes_its_type_and_no_other(void **state)
 {
 	static const char *const good[128] = { ['u'] = "\x07", ['f'] = "\xcb\0\0\0\0\0\0\0\0",
 	    ['s'] = "\xa0", ['b'] = "\xc4\0", ['a'] = "\x90" };
-	static const size_t good_len[128] = { ['u'] = 1, ['f'] = 9, ['s'] = 1, ['b'] = 2, ['a'] = 1 };
+	static const size_t good_len[128] = {
+		['u'] = 1, ['f'] = 9, ['s'] = 1, ['b'] = 2, ['a'] = 1
+	};
 	struct tn_frame f;
 	struct made m;
 	size_t i, k, v;
@@ -576,10 +580,13 @@ hostile_lengths_are_refused_at_the_prefix(void **state)
 	size_t used;
 
 	(void)state;
-	assert_int_equal(decode_exact(TN_DIR_TO_FRONT, "\xff\xff\xff\xff", 4, &f, &used), TN_ELIMIT);
-	assert_int_equal(decode_exact(TN_DIR_TO_FRONT, "\x01\x00\x00\x01", 4, &f, &used), TN_ELIMIT);
+	assert_int_equal(
+	    decode_exact(TN_DIR_TO_FRONT, "\xff\xff\xff\xff", 4, &f, &used), TN_ELIMIT);
+	assert_int_equal(
+	    decode_exact(TN_DIR_TO_FRONT, "\x01\x00\x00\x01", 4, &f, &used), TN_ELIMIT);
 	/* TN_FRAME_MAX itself may come. */
-	assert_int_equal(decode_exact(TN_DIR_TO_FRONT, "\x01\x00\x00\x00", 4, &f, &used), TN_EAGAIN);
+	assert_int_equal(
+	    decode_exact(TN_DIR_TO_FRONT, "\x01\x00\x00\x00", 4, &f, &used), TN_EAGAIN);
 	assert_int_equal(used, 4 + TN_FRAME_MAX);
 }
 
@@ -658,7 +665,7 @@ a_small_decoder_says_limit_and_does_not_overflow(void **state)
 	tn_frame_decoder_free(&d);
 }
 
-/* Every byte of a real frame changed to every value: refused or understood, never beyond the end. */
+/* Every byte of a real frame changed to every value: never beyond the end. */
 static void
 no_single_byte_confuses_the_decoder(void **state)
 {
@@ -679,7 +686,8 @@ no_single_byte_confuses_the_decoder(void **state)
 			memcpy(exact, b.p, b.len);
 			for (v = 0; v < 256; v++) {
 				exact[at] = (char)v;
-				rc = tn_frame_decode(decoder, frames[i].dir, exact, b.len, &g, &used);
+				rc = tn_frame_decode(
+				    decoder, frames[i].dir, exact, b.len, &g, &used);
 				if (rc == TN_OK)
 					assert_int_equal(used, b.len);
 				else
@@ -716,7 +724,8 @@ encoding_too_much_leaves_the_buffer_as_it_was(void **state)
 	f.reply.body.len = TN_FRAME_MAX - 18;
 	assert_int_equal(tn_frame_encode(&b, &f), TN_OK);
 	assert_true(b.len <= 6 + 4 + TN_FRAME_MAX);
-	assert_int_equal(tn_frame_decode(decoder, TN_DIR_TO_FRONT, b.p + 6, b.len - 6, &g, &used), TN_OK);
+	assert_int_equal(
+	    tn_frame_decode(decoder, TN_DIR_TO_FRONT, b.p + 6, b.len - 6, &g, &used), TN_OK);
 	assert_int_equal(g.reply.body.len, TN_FRAME_MAX - 18);
 	tn_buf_fini(&b);
 	free(huge);
@@ -743,7 +752,8 @@ encoding_into_a_full_buffer_leaves_it_as_it_was(void **state)
 		assert_int_equal(b.len, n < whole.len ? 3 : 3 + n);
 		assert_memory_equal(b.p, "abc", 3);
 		if (n == whole.len)
-			assert_int_equal(tn_frame_decode(decoder, TN_DIR_TO_FRONT, b.p + 3, n, &g, &used),
+			assert_int_equal(
+			    tn_frame_decode(decoder, TN_DIR_TO_FRONT, b.p + 3, n, &g, &used),
 			    TN_OK);
 		free(memory);
 	}
@@ -773,7 +783,8 @@ coding_allocates_nothing(void **state)
 		make(&f, frames[i].type, false);
 		tn_buf_init_fixed(&b, memory, sizeof(memory));
 		assert_int_equal(tn_frame_encode(&b, &f), TN_OK);
-		assert_int_equal(tn_frame_decode(decoder, frames[i].dir, b.p, b.len, &g, &used), TN_OK);
+		assert_int_equal(
+		    tn_frame_decode(decoder, frames[i].dir, b.p, b.len, &g, &used), TN_OK);
 		assert_int_equal(tn_frame_decode(decoder, frames[i].dir, b.p, b.len - 1, &g, &used),
 		    TN_EAGAIN);
 	}

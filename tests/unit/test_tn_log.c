@@ -124,7 +124,8 @@ text_record_is_time_level_process_event_fields(void **state)
 	tn_log_end(&r);
 	snprintf(want, sizeof(want), " info front[%d]: request ", (int)getpid());
 	assert_non_null(strstr(written(), want));
-	assert_non_null(strstr(line, ": request method=GET status=200 delta=-5 duration=1234.567ms\n"));
+	assert_non_null(
+	    strstr(line, ": request method=GET status=200 delta=-5 duration=1234.567ms\n"));
 }
 
 static void
@@ -165,8 +166,9 @@ time_is_utc_to_the_millisecond(void **state)
 	start(TN_LOG_INFO, TN_LOG_TEXT);
 	tn_log(TN_LOG_INFO, "x");
 	after = time(NULL);
-	assert_int_equal(sscanf(written(), "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ info", &tm.tm_year, &tm.tm_mon,
-	    &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &ms), 7);
+	assert_int_equal(sscanf(written(), "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ info", &tm.tm_year,
+			     &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &ms),
+	    7);
 	tm.tm_year -= 1900;
 	tm.tm_mon -= 1;
 	/* time() may lag behind clock_gettime() by a tick. */

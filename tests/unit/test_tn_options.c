@@ -20,10 +20,37 @@
 #include "tn_options.h"
 
 static const char *const odd[] = {
-	"plain", "", "two words", "quo\"te", "apo'strophe", "back\\slash", "end\\", "${HOME}",
-	"$HOME ${NO_SUCH} $", "\\${HOME}", "\\\\${HOME}\\", "#no comment", "a // b", "/* c */", "tab\tnl\ncr\r",
-	"\x01\x1b\x7f", "{a, b}", "a = b; c", "\xc3\xa9\xe2\x82\xac", "\xff\xfe", "*:80", "on", "0x10",
-	"a\\\nb", "\\x41\\101\\n", "'\"'\"", "+=", "$\\{x}", "}", "(", ")",
+	"plain",
+	"",
+	"two words",
+	"quo\"te",
+	"apo'strophe",
+	"back\\slash",
+	"end\\",
+	"${HOME}",
+	"$HOME ${NO_SUCH} $",
+	"\\${HOME}",
+	"\\\\${HOME}\\",
+	"#no comment",
+	"a // b",
+	"/* c */",
+	"tab\tnl\ncr\r",
+	"\x01\x1b\x7f",
+	"{a, b}",
+	"a = b; c",
+	"\xc3\xa9\xe2\x82\xac",
+	"\xff\xfe",
+	"*:80",
+	"on",
+	"0x10",
+	"a\\\nb",
+	"\\x41\\101\\n",
+	"'\"'\"",
+	"+=",
+	"$\\{x}",
+	"}",
+	"(",
+	")",
 };
 #define NODD (sizeof(odd) / sizeof(odd[0]))
 
@@ -324,8 +351,9 @@ sizes_out_of_range_are_refused_with_the_range(void **state)
 static void
 sizes_take_k_m_g_and_nothing_else(void **state)
 {
-	static const char *const bad[] = { "", "m", "1.5m", "-1m", "+64m", " 64m", "64 m", "64mb", "64mk",
-	    "0x4000000", "64t", "18446744073709551616", "17179869184g", "99999999999999999999m" };
+	static const char *const bad[] = { "", "m", "1.5m", "-1m", "+64m", " 64m", "64 m", "64mb",
+		"64mk", "0x4000000", "64t", "18446744073709551616", "17179869184g",
+		"99999999999999999999m" };
 	char text[64];
 	size_t i;
 
@@ -345,8 +373,8 @@ sizes_take_k_m_g_and_nothing_else(void **state)
 static void
 numbers_are_digits_and_nothing_else(void **state)
 {
-	static const char *const bad[] = { "", "x", "4x", "4.0", " 4", "4 ", "+4", "0x4", "1e1", "-", "--1",
-	    "99999999999999999999" };
+	static const char *const bad[] = { "", "x", "4x", "4.0", " 4", "4 ", "+4", "0x4", "1e1",
+		"-", "--1", "99999999999999999999" };
 	char text[64];
 	size_t i;
 
@@ -487,7 +515,8 @@ lists_in_files(void **state)
 	(void)state;
 	assert_int_equal(parse("listen = a:1"), TN_OK);
 	assert_int_equal(o->listen.n, 1);
-	assert_int_equal(parse("listen = {a:1,\n# not this: b:2,\nc:3, // nor this\nd:4,}\n"), TN_OK);
+	assert_int_equal(
+	    parse("listen = {a:1,\n# not this: b:2,\nc:3, // nor this\nd:4,}\n"), TN_OK);
 	assert_int_equal(o->listen.n, 3);
 	assert_string_equal(o->listen.v[2], "d:4");
 	assert_int_equal(parse("listen = {x:1}\nlisten += {y:2, z:3}\nlisten += w:4\n"), TN_OK);
@@ -500,7 +529,8 @@ lists_in_files(void **state)
 static void
 an_empty_file_is_fine(void **state)
 {
-	static const char *const empty[] = { "", "\n", "# only\n", "// only", "/**/", "#", "   \t\r\n" };
+	static const char *const empty[] = { "", "\n", "# only\n", "// only", "/**/", "#",
+		"   \t\r\n" };
 	struct tn_options *d = tn_options_new();
 	size_t i;
 
@@ -519,10 +549,12 @@ mistakes_are_named_with_file_and_line(void **state)
 	refused("\n\nworker = 3\n", "test.conf:3: no such option 'worker'");
 	refused("# c\n# c\n/* c\n c */\nworkers_min = 0 # c\n",
 	    "test.conf:5: workers_min: \"0\" is not a number from 1 to 10000");
-	refused("cors = on\nlisten = {a:1,\n# c\n\"\"}\n", "test.conf:4: listen: an item of the list is empty");
+	refused("cors = on\nlisten = {a:1,\n# c\n\"\"}\n",
+	    "test.conf:4: listen: an item of the list is empty");
 	refused("memory_max = 1k\n",
 	    "test.conf:1: memory_max: \"1k\" is not a number of bytes (k, m, g) from 16m to 1g");
-	refused("\nisolation = none", "test.conf:2: isolation: \"none\" is none of snapshot, process, reuse, fresh");
+	refused("\nisolation = none",
+	    "test.conf:2: isolation: \"none\" is none of snapshot, process, reuse, fresh");
 	refused("cors 3\n", "test.conf:1: missing equal sign after option 'cors'");
 	refused("cors = {on}\n", "test.conf:1: unexpected token '{'");
 	refused("cors += on\n", "test.conf:1: attempt to append to non-list option 'cors'");
@@ -541,7 +573,8 @@ static void
 a_byte_of_nul_is_refused(void **state)
 {
 	(void)state;
-	assert_int_equal(tn_options_parse(o, "f", TN_STR("cors = off\n\0user = x\n"), &err), TN_EINVAL);
+	assert_int_equal(
+	    tn_options_parse(o, "f", TN_STR("cors = off\n\0user = x\n"), &err), TN_EINVAL);
 	assert_string_equal(text_of(&err), "f:2: a NUL byte");
 	assert_int_equal(tn_options_parse(o, "f", TN_STR("user = \"a\0b\"\n"), &err), TN_EINVAL);
 	assert_int_equal(tn_options_parse(o, "f", TN_STR("user = \"a\\\0b\"\n"), &err), TN_EINVAL);
@@ -578,8 +611,8 @@ a_refused_file_changes_nothing(void **state)
 static void
 a_good_file_after_a_bad_one(void **state)
 {
-	static const char *const bad[] = { "user = {", "user = \"", "= = =", "{{{{", "user = a b c", "'",
-	    "listen = {a, b", "user = \"\\", ")(" };
+	static const char *const bad[] = { "user = {", "user = \"", "= = =", "{{{{", "user = a b c",
+		"'", "listen = {a, b", "user = \"\\", ")(" };
 	size_t i;
 
 	(void)state;
@@ -690,7 +723,8 @@ options_that_contradict_each_other(void **state)
 	check_passes("workers_min", "100");
 	check_fails("user", "nobody", "worker_user: must differ from user (nobody)");
 	check_fails("target_max", "17k",
-	    "target_max: 17408 bytes are more than header_max (16384), of which the target is a part");
+	    "target_max: 17408 bytes are more than header_max (16384), of which the "
+	    "target is a part");
 	check_passes("reply_max", "12m");
 	check_passes("body_max", "8m");
 }
@@ -713,13 +747,15 @@ options_that_must_not_be_empty(void **state)
 static void
 listen_addresses_are_looked_at(void **state)
 {
-	static const char *const good[] = { "127.0.0.1:8180", "0.0.0.0:0", "*:80", "[::1]:65535", "[::]:1",
-	    "[fe80::1%eth0]:80", "unix:/run/x.sock", "unix:relative", "unix:@abstract" };
-	static const char *const bad[] = { "80", ":80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536",
-	    "127.0.0.1:-1", "127.0.0.1:80x", "127.0.0.1:+80", "localhost:80", "::1:80", "[::1]", "[::1]80",
-	    "[127.0.0.1]:80", "[]:80", "[:80", "unix:", "1.2.3:80", "**:80", "*", "http://1.2.3.4:80",
-	    "127.0.0.1:80 ", "unix:/123456789012345678901234567890123456789012345678901234567890123456789"
-	    "0123456789012345678901234567890123456789" };
+	static const char *const good[] = { "127.0.0.1:8180", "0.0.0.0:0", "*:80", "[::1]:65535",
+		"[::]:1", "[fe80::1%eth0]:80", "unix:/run/x.sock", "unix:relative",
+		"unix:@abstract" };
+	static const char *const bad[] = { "80", ":80", "127.0.0.1",
+		"127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:80x", "127.0.0.1:+80",
+		"localhost:80", "::1:80", "[::1]", "[::1]80", "[127.0.0.1]:80", "[]:80", "[:80",
+		"unix:", "1.2.3:80", "**:80", "*", "http://1.2.3.4:80", "127.0.0.1:80 ",
+		"unix:/123456789012345678901234567890123456789012345678901234567890123456789"
+		"0123456789012345678901234567890123456789" };
 	char want[400];
 	size_t i;
 
@@ -727,8 +763,10 @@ listen_addresses_are_looked_at(void **state)
 	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++)
 		check_passes("listen", good[i]);
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		snprintf(want, sizeof(want), "listen: \"%s\" is none of ADDRESS:PORT, [ADDRESS]:PORT, *:PORT, "
-		    "unix:PATH", bad[i]);
+		snprintf(want, sizeof(want),
+		    "listen: \"%s\" is none of ADDRESS:PORT, [ADDRESS]:PORT, *:PORT, "
+		    "unix:PATH",
+		    bad[i]);
 		check_fails("listen", bad[i], want);
 	}
 }
@@ -752,11 +790,11 @@ the_same_address_twice(void **state)
 static void
 proxies_are_addresses_or_networks(void **state)
 {
-	static const char *const good[] = { "10.0.0.1", "10.0.0.0/8", "0.0.0.0/0", "1.2.3.4/32", "::1", "fd00::/8",
-	    "::/0", "::1/128" };
-	static const char *const bad[] = { "10.0.0", "10.0.0.1/33", "10.0.0.1/", "10.0.0.1/-1", "10.0.0.1/x",
-	    "::1/129", "[::1]", "proxy", "/8", "10.0.0.1/8/8", "10.0.0.1:80",
-	    "1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb:cccc" };
+	static const char *const good[] = { "10.0.0.1", "10.0.0.0/8", "0.0.0.0/0", "1.2.3.4/32",
+		"::1", "fd00::/8", "::/0", "::1/128" };
+	static const char *const bad[] = { "10.0.0", "10.0.0.1/33", "10.0.0.1/", "10.0.0.1/-1",
+		"10.0.0.1/x", "::1/129", "[::1]", "proxy", "/8", "10.0.0.1/8/8", "10.0.0.1:80",
+		"1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb:cccc" };
 	char want[200];
 	size_t i;
 
@@ -764,8 +802,8 @@ proxies_are_addresses_or_networks(void **state)
 	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++)
 		check_passes("trusted_proxies", good[i]);
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		snprintf(want, sizeof(want), "trusted_proxies: \"%s\" is neither an address nor ADDRESS/BITS",
-		    bad[i]);
+		snprintf(want, sizeof(want),
+		    "trusted_proxies: \"%s\" is neither an address nor ADDRESS/BITS", bad[i]);
 		check_fails("trusted_proxies", bad[i], want);
 	}
 }
@@ -773,11 +811,12 @@ proxies_are_addresses_or_networks(void **state)
 static void
 a_domain_is_a_domain_name(void **state)
 {
-	static const char *const good[] = { "example.org", "localhost", "a-b.c1.example", "EXAMPLE.org",
-	    "123456789012345678901234567890123456789012345678901234567890123.org" };
-	static const char *const bad[] = { ".example.org", "example.org.", "a..b", "-a.b", "a-.b", "a.b-", "a b",
-	    "a_b", "a:80", "*.a", "\xc3\xa4.de",
-	    "1234567890123456789012345678901234567890123456789012345678901234.org" };
+	static const char *const good[] = { "example.org", "localhost", "a-b.c1.example",
+		"EXAMPLE.org",
+		"123456789012345678901234567890123456789012345678901234567890123.org" };
+	static const char *const bad[] = { ".example.org", "example.org.", "a..b", "-a.b", "a-.b",
+		"a.b-", "a b", "a_b", "a:80", "*.a", "\xc3\xa4.de",
+		"1234567890123456789012345678901234567890123456789012345678901234.org" };
 	char want[200];
 	size_t i;
 
@@ -797,7 +836,8 @@ a_log_needs_a_known_name_or_a_path(void **state)
 	check_passes("log", "syslog");
 	check_passes("log", "/var/log/x");
 	check_passes("log", "./x");
-	check_fails("log", "sylog", "log: \"sylog\" is neither stderr nor syslog nor a path with a slash");
+	check_fails(
+	    "log", "sylog", "log: \"sylog\" is neither stderr nor syslog nor a path with a slash");
 }
 
 static void
@@ -812,7 +852,8 @@ run_dir_leaves_room_for_the_socket(void **state)
 	check_passes("run_dir", dir);
 	dir[94] = 'd';
 	dir[95] = '\0';
-	check_fails("run_dir", dir, "run_dir: too long for the control socket in it (94 bytes at most)");
+	check_fails(
+	    "run_dir", dir, "run_dir: too long for the control socket in it (94 bytes at most)");
 }
 
 /* -- output and reload ------------------------------------------------------------- */
@@ -835,10 +876,12 @@ help_and_manual_have_every_option_with_its_facts(void **state)
 		snprintf(text, sizeof(text), ".It Sy %s ", table[i].id);
 		assert_non_null(strstr(mdoc.p, text));
 	}
-	assert_non_null(strstr(mdoc.p, ".It Sy workers_min No = Ar \"workers\"\nWorkers kept ready.\n"
+	assert_non_null(strstr(mdoc.p,
+	    ".It Sy workers_min No = Ar \"workers\"\nWorkers kept ready.\n"
 	    "Default: 4, from 1 to 10000;\nSIGHUP applies it.\n"));
 	assert_non_null(strstr(mdoc.p, "from 16m to 1g;\nneeds a restart.\n"));
-	assert_non_null(strstr(help.p, "        Workers kept ready. (default 4, from 1 to 10000; SIGHUP applies it)"
+	assert_non_null(strstr(help.p,
+	    "        Workers kept ready. (default 4, from 1 to 10000; SIGHUP applies it)"
 	    "\n"));
 	for (p = help.p; *p != '\0'; p = end + 1) {
 		end = strchr(p, '\n');
@@ -856,9 +899,15 @@ reload_takes_what_it_may_and_names_the_rest(void **state)
 	struct tn_buf left = { 0 };
 
 	(void)state;
-	assert_int_equal(tn_options_parse(next, "f", TN_STR("workers_min = 9\nuser = other\nlisten = {a:1}\n"
-	    "trusted_proxies = {10.0.0.1, 10.0.0.2}\ndomain = example.org\ncors = off\nlog_level = debug\n"
-	    "header_max = 2k\nisolation = fresh\n"), &err), TN_OK);
+	assert_int_equal(
+	    tn_options_parse(next, "f",
+		TN_STR(
+		    "workers_min = 9\nuser = other\nlisten = {a:1}\n"
+		    "trusted_proxies = {10.0.0.1, 10.0.0.2}\ndomain = example.org\n"
+		    "cors = off\nlog_level = debug\n"
+		    "header_max = 2k\nisolation = fresh\n"),
+		&err),
+	    TN_OK);
 	assert_int_equal(tn_options_reload(o, next, &left), TN_OK);
 	assert_string_equal(text_of(&left), "listen user isolation");
 	tn_options_free(&next);		/* what was taken over is a copy */

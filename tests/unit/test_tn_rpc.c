@@ -221,13 +221,28 @@ messages_that_are_no_request_are_refused(void **state)
 		const char *bytes;
 	} bad[] = {
 #define BAD(lit) { sizeof(lit) - 1, lit }
-		BAD("\xc0"), BAD("\x01"), BAD("\xa4ping"), BAD("\x90"), BAD("\x80"), BAD("\x91\x00"),
-		BAD("\x81\x00\x01"), BAD("\x84\x00\x01\x02\x03\x04\x05\x06\x07"),
-		BAD("\x93\x00\x01\xa4ping"), BAD("\x94\x02\x01\xa4ping\x90"), BAD("\x93\x02\xa4ping\x80"),
-		BAD("\x94\x00\x01\xa4ping\x80"), BAD("\x94\x00\x01\xa4ping\xc0"), BAD("\x94\x00\x01\x05\x90"),
-		BAD("\x94\x00\x01\xc4\x04ping\x90"), BAD("\x94\x00\xff\xa4ping\x90"),
-		BAD("\x94\x00\xa1" "1\xa4ping\x90"), BAD("\x94\x00\xcb\x3f\xf0\0\0\0\0\0\0\xa4ping\x90"),
-		BAD("\x95\x00\x01\xa4ping\x90\xc0"), BAD("\x94\x01\x01\xc0\xc0"), BAD("\x94\xff\x01\xa4ping\x90"),
+		BAD("\xc0"),
+		BAD("\x01"),
+		BAD("\xa4ping"),
+		BAD("\x90"),
+		BAD("\x80"),
+		BAD("\x91\x00"),
+		BAD("\x81\x00\x01"),
+		BAD("\x84\x00\x01\x02\x03\x04\x05\x06\x07"),
+		BAD("\x93\x00\x01\xa4ping"),
+		BAD("\x94\x02\x01\xa4ping\x90"),
+		BAD("\x93\x02\xa4ping\x80"),
+		BAD("\x94\x00\x01\xa4ping\x80"),
+		BAD("\x94\x00\x01\xa4ping\xc0"),
+		BAD("\x94\x00\x01\x05\x90"),
+		BAD("\x94\x00\x01\xc4\x04ping\x90"),
+		BAD("\x94\x00\xff\xa4ping\x90"),
+		BAD("\x94\x00\xa1"
+		    "1\xa4ping\x90"),
+		BAD("\x94\x00\xcb\x3f\xf0\0\0\0\0\0\0\xa4ping\x90"),
+		BAD("\x95\x00\x01\xa4ping\x90\xc0"),
+		BAD("\x94\x01\x01\xc0\xc0"),
+		BAD("\x94\xff\x01\xa4ping\x90"),
 		BAD("GET / HTTP/1.1\r\n\r\n"),
 	};
 	struct tn_rpc_call c;
@@ -239,7 +254,8 @@ messages_that_are_no_request_are_refused(void **state)
 			fail_msg("no. %zu", i);
 		/* There is no way back into step. */
 		assert_int_equal(tn_rpc_reader_call(reader, &c), TN_EPROTO);
-		assert_int_equal(tn_rpc_reader_feed(reader, "\x94\x00\x01\xa4ping\x90", 9), TN_EPROTO);
+		assert_int_equal(
+		    tn_rpc_reader_feed(reader, "\x94\x00\x01\xa4ping\x90", 9), TN_EPROTO);
 		assert_int_equal(tn_rpc_reader_call(reader, &c), TN_EPROTO);
 	}
 }
@@ -247,7 +263,8 @@ messages_that_are_no_request_are_refused(void **state)
 static void
 types_that_nobody_needs_are_refused(void **state)
 {
-	static const unsigned char tags[] = { 0xc1, 0xc7, 0xc8, 0xc9, 0xd4, 0xd5, 0xd6, 0xd7, 0xd8 };
+	static const unsigned char tags[] = { 0xc1, 0xc7, 0xc8, 0xc9, 0xd4, 0xd5, 0xd6, 0xd7,
+		0xd8 };
 	struct tn_rpc_call c;
 	char text[64] = "\x94\x00\x01\xa4ping\x91";
 	size_t i;
@@ -263,10 +280,13 @@ types_that_nobody_needs_are_refused(void **state)
 static void
 every_other_type_may_be_a_parameter(void **state)
 {
-	static const char params[] = "\x94\x00\x01\xa4ping\xdc\x00\x18" "\x05\xff\xc0\xc2\xc3\xca\0\0\0\0"
+	static const char params[] =
+	    "\x94\x00\x01\xa4ping\xdc\x00\x18"
+	    "\x05\xff\xc0\xc2\xc3\xca\0\0\0\0"
 	    "\xcb\0\0\0\0\0\0\0\0\xcc\x01\xcd\0\x01\xce\0\0\0\x01\xcf\0\0\0\0\0\0\0\x01"
-	    "\xd0\x01\xd1\0\x01\xd2\0\0\0\x01\xd3\0\0\0\0\0\0\0\x01\xd9\x01x\xda\0\x01x\xdb\0\0\0\x01x"
-	    "\xc4\x01x\xc5\0\x01x\xc6\0\0\0\x01x\xdd\0\0\0\x01\xc0\xde\0\x01\x01\x02\xdf\0\0\0\x01\x01\x02";
+	    "\xd0\x01\xd1\0\x01\xd2\0\0\0\x01\xd3\0\0\0\0\0\0\0\x01"
+	    "\xd9\x01x\xda\0\x01x\xdb\0\0\0\x01x\xc4\x01x\xc5\0\x01x\xc6\0\0\0\x01x"
+	    "\xdd\0\0\0\x01\xc0\xde\0\x01\x01\x02\xdf\0\0\0\x01\x01\x02";
 	struct tn_rpc_call c;
 	size_t n;
 
@@ -373,7 +393,8 @@ no_single_byte_confuses_the_reader(void **state)
 		for (v = 0; v < 256; v++) {
 			b.p[at] = (char)v;
 			rc = first(b.p, b.len, &c);
-			assert_true(rc == TN_OK || rc == TN_EAGAIN || rc == TN_EPROTO || rc == TN_ELIMIT);
+			assert_true(
+			    rc == TN_OK || rc == TN_EAGAIN || rc == TN_EPROTO || rc == TN_ELIMIT);
 			if (rc == TN_OK)
 				assert_true(c.method.len < b.len);
 		}
@@ -522,7 +543,8 @@ static void
 the_client_skips_what_is_not_for_it(void **state)
 {
 	(void)state;
-	ANSWERED("\x93\x02\xa3log\x91\xa1x\x94\x01\x00\xc0\xa3old\x94\x01\x01\xc0\xa3new", TN_OK, "new");
+	ANSWERED(
+	    "\x93\x02\xa3log\x91\xa1x\x94\x01\x00\xc0\xa3old\x94\x01\x01\xc0\xa3new", TN_OK, "new");
 }
 
 static void
@@ -560,7 +582,8 @@ the_client_waits_no_longer_than_asked(void **state)
 
 	(void)state;
 	/* Half an answer, and then nothing. */
-	assert_int_equal(call_answered("\x94\x01\x01\xc0", 4, 0, 30, text, sizeof(text)), TN_ETIMEOUT);
+	assert_int_equal(
+	    call_answered("\x94\x01\x01\xc0", 4, 0, 30, text, sizeof(text)), TN_ETIMEOUT);
 	assert_string_equal(text, "ping: deadline passed");
 }
 

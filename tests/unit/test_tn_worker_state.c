@@ -95,7 +95,8 @@ the_dead_stay_dead(void **state)
 {
 	(void)state;
 	for (unsigned e = 0; e < TN_WEV_MAX; e++)
-		holds(tn_worker_step(TN_WS_DEAD, e).next == TN_WS_DEAD, TN_WS_DEAD, e, "stays dead");
+		holds(
+		    tn_worker_step(TN_WS_DEAD, e).next == TN_WS_DEAD, TN_WS_DEAD, e, "stays dead");
 }
 
 static void
@@ -156,13 +157,15 @@ frames_go_to_ready_workers_only(void **state)
 	for (unsigned s = 0; s < TN_WS_MAX; s++) {
 		step = tn_worker_step(s, TN_WEV_ASSIGN);
 		ready = s == TN_WS_IDLE || s == TN_WS_BUSY;
-		holds(((step.actions & TN_WA_SEND) != 0) == ready, s, TN_WEV_ASSIGN, "sent if ready");
-		holds(((step.actions & TN_WA_REFUSE) != 0) == !ready, s, TN_WEV_ASSIGN, "else refused");
+		holds(
+		    ((step.actions & TN_WA_SEND) != 0) == ready, s, TN_WEV_ASSIGN, "sent if ready");
+		holds(((step.actions & TN_WA_REFUSE) != 0) == !ready, s, TN_WEV_ASSIGN,
+		    "else refused");
 		holds(step.next == (ready ? TN_WS_BUSY : (enum tn_wstate)s), s, TN_WEV_ASSIGN,
 		    "a refused frame changes nothing");
 	}
 	EACH(s, e, step_)
-		holds((step_.actions & TN_WA_SEND) == 0 || e == TN_WEV_ASSIGN, s, e, "only on assign");
+	holds((step_.actions & TN_WA_SEND) == 0 || e == TN_WEV_ASSIGN, s, e, "only on assign");
 }
 
 static void
@@ -190,7 +193,8 @@ retiring_is_said_once(void **state)
 	EACH(s, e, step) {
 		bool first = e == TN_WEV_RETIRE && s != TN_WS_DRAINING && s != TN_WS_DEAD;
 
-		holds(((step.actions & TN_WA_SAY_RETIRE) != 0) == first, s, e, "said on the first retire");
+		holds(((step.actions & TN_WA_SAY_RETIRE) != 0) == first, s, e,
+		    "said on the first retire");
 		if (first)
 			holds(step.next == TN_WS_DRAINING, s, e, "drains");
 	}
@@ -213,8 +217,9 @@ gossip_out_of_turn_is_fatal_to_the_worker(void **state)
 
 	(void)state;
 	for (i = 0; i < sizeof(turns) / sizeof(turns[0]); i++)
-		holds((tn_worker_step(turns[i].s, turns[i].e).actions & (TN_WA_KILL | TN_WA_REFUSE)) ==
-		    (TN_WA_KILL | TN_WA_REFUSE), turns[i].s, turns[i].e, "refused and killed");
+		holds((tn_worker_step(turns[i].s, turns[i].e).actions &
+			  (TN_WA_KILL | TN_WA_REFUSE)) == (TN_WA_KILL | TN_WA_REFUSE),
+		    turns[i].s, turns[i].e, "refused and killed");
 }
 
 static void
@@ -222,8 +227,8 @@ nobody_goes_back(void **state)
 {
 	(void)state;
 	EACH(s, e, step)
-		holds((unsigned)step.next >= s || (s == TN_WS_BUSY && step.next == TN_WS_IDLE), s, e,
-		    "forward, apart from busy to idle");
+	holds((unsigned)step.next >= s || (s == TN_WS_BUSY && step.next == TN_WS_IDLE), s, e,
+	    "forward, apart from busy to idle");
 }
 
 static void
