@@ -774,7 +774,7 @@ is_listen(const char *s)
 	return inet_pton(AF_INET6, host + 1, &six) == 1;
 }
 
-/* ADDRESS or ADDRESS/BITS. */
+/* ADDRESS or ADDRESS/BITS; "unix" stands for the peers on Unix sockets. */
 static bool
 is_network(const char *s)
 {
@@ -785,6 +785,8 @@ is_network(const char *s)
 	int64_t bits;
 	bool four;
 
+	if (strcmp(s, "unix") == 0)
+		return true;
 	if (n >= sizeof(host))
 		return false;
 	memcpy(host, s, n);
