@@ -137,10 +137,15 @@ sv_pool_unavailable(struct sv_pool *p, struct sv_worker *w)
 struct sv_worker *
 sv_pool_pick(struct sv_pool *p, uint64_t image)
 {
-	struct sv_worker *w, *first = TAILQ_FIRST(&p->available);
+	struct sv_worker *w, *first = NULL;
 	unsigned n = 0;
 
 	TAILQ_FOREACH(w, &p->available, available) {
+		/* Its sandbox lets it have one image's descriptor at a time, waiting in its socket. */
+		if (w->image != image && w->nframes > 1)
+			continue;
+		if (first == NULL)
+			first = w;
 		/* A busy one that knows the image is no better than an idle one. */
 		if (w->image == image && (w->state == TN_WS_IDLE || w->state == first->state))
 			return w;
