@@ -26,11 +26,12 @@ pol_fds(const int *keep, size_t nkeep, int free_fd, char err[POL_ERR_MAX])
 	}
 	if (close_range(from, ~0u, 0) != 0)
 		return pol_err(err, "close_range");
-	/* An image would be received as another number, which cannot be mapped. */
+	/* The only number that can be mapped. */
 	for (int fd = 0; fd <= free_fd; fd++)
 		if ((fcntl(fd, F_GETFD) < 0) != (fd == free_fd)) {
-			(void)snprintf(err, POL_ERR_MAX, "descriptor %d is %s, which moves an image's",
-			    fd, fd == free_fd ? "open" : "closed");
+			(void)snprintf(err, POL_ERR_MAX,
+			    "descriptor %d is %s, so that an image would not be received as %d", fd,
+			    fd == free_fd ? "open" : "closed", free_fd);
 			return TN_EINVAL;
 		}
 	return 0;

@@ -73,7 +73,7 @@ pol_user(uint32_t uid, uint32_t gid, char err[POL_ERR_MAX])
 	gid_t g[3];
 
 	if (uid == 0 || gid == 0 || uid == POL_STAY || gid == POL_STAY) {
-		(void)snprintf(err, POL_ERR_MAX, "uid %lu and gid %lu are not those of an ordinary user",
+		(void)snprintf(err, POL_ERR_MAX, "uid %lu and gid %lu are not an ordinary user's",
 		    (unsigned long)uid, (unsigned long)gid);
 		return TN_EINVAL;
 	}

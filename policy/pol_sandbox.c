@@ -146,7 +146,7 @@ static int
 given(const struct pol_config *c, char err[POL_ERR_MAX])
 {
 	if ((c->present & TN_LAYER_PIDNS) != 0 && getpid() != 1) {
-		(void)snprintf(err, POL_ERR_MAX, "this is process %ld of its namespace, not the first",
+		(void)snprintf(err, POL_ERR_MAX, "process %ld is not the first of its namespace",
 		    (long)getpid());
 		return TN_EINVAL;
 	}

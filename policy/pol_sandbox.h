@@ -46,9 +46,9 @@ struct pol_worker_config {
 	uint32_t	 required;	/* TN_LAYER_: as pol_config's */
 	enum pol_role	 role;
 	pid_t		 parent;	/* the zygote's getpid() before the fork */
-	const int	*keep;		/* descriptors that stay open, ascending, the channel's too */
+	const int	*keep;		/* descriptors to leave open, ascending; the channel's too */
 	size_t		 nkeep;
-	uint64_t	 memory;	/* bytes mapped since pol_zygote_enter(), arena not counted: upper bound */
+	uint64_t	 memory;	/* bytes mapped since pol_zygote_enter() at most, but the arena */
 	uint32_t	 cpu_seconds;	/* of the process's whole life; 0: no limit */
 };
 

@@ -213,7 +213,8 @@ def test_worker_survives_the_calls_that_it_makes_and_no_other(zygote):
 
 def test_builder_survives_fewer(zygote):
     """Builders take longer to start; all numbers: tests/unit/test_pol_live.c."""
-    sweep(zygote, FOR_BUILDERS, ALLOWED.keys() | set(range(0, 60, 2)) | {61, 157, 257, 317}, BUILDER)
+    numbers = ALLOWED.keys() | set(range(0, 60, 2)) | {61, 157, 257, 317}
+    sweep(zygote, FOR_BUILDERS, numbers, BUILDER)
 
 
 def test_worker_survives_no_x32_call(zygote):

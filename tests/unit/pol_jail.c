@@ -222,7 +222,8 @@ jail_begin(struct jail *j, enum jail_kind kind, jail_body *body)
 	int pair[2];
 
 	j->kind = kind;
-	j->sh = mmap(NULL, sizeof(*j->sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	j->sh = mmap(NULL, sizeof(*j->sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+	    -1, 0);
 	if (j->sh == MAP_FAILED || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
 		abort();
 	(void)fflush(NULL);
@@ -318,7 +319,8 @@ jail_break_call(int nr, int64_t arg0, int with_errno)
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)with_errno),
 	};
 	const struct sock_fprog prog = {
-		.len = sizeof(code) / sizeof(code[0]), .filter = (struct sock_filter *)(uintptr_t)code
+		.len = sizeof(code) / sizeof(code[0]),
+		.filter = (struct sock_filter *)(uintptr_t)code
 	};
 
 	/* The caller has CAP_SYS_ADMIN, or no_new_privs. */

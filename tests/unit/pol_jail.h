@@ -17,7 +17,7 @@
 #include "pol_sandbox.h"
 
 enum jail_kind {
-	JAIL_ROOT,		/* root's clone with all namespaces but the user's; changes to nobody */
+	JAIL_ROOT,		/* root's clone with all namespaces but the user's; becomes nobody */
 	JAIL_USERNS,		/* an ordinary user's clone with all of them */
 	JAIL_USER,		/* an ordinary user's fork */
 	JAIL_KINDS
@@ -86,7 +86,7 @@ uint32_t jail_layers(enum jail_kind kind);
 /* Leave a message, once. */
 void jail_why(struct jail_shared *sh, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Have a system call fail, here and in all children, where its first argument is `arg0` (or any: -1). */
+/* Have a system call fail, in all children too, if its first argument is `arg0` (-1: always). */
 int jail_break_call(int nr, int64_t arg0, int with_errno);
 
 /* send and receive one byte, with what every sandbox lets through; 0 or -1. */

@@ -206,8 +206,8 @@ agree(enum pol_filter_kind kind, const struct oracle_call *c)
 
 	if (is != should)
 		fail_msg("%s: the filter %s call %d(%#llx, %#llx, %#llx, %#llx, %#llx, %#llx)",
-		    pol_filter_name(kind), is ? "allows" : "refuses", c->nr, (unsigned long long)a[0],
-		    (unsigned long long)a[1], (unsigned long long)a[2], (unsigned long long)a[3],
+		    pol_filter_name(kind), is ? "allows" : "refuses", c->nr,
+		    (unsigned long long)a[0], (unsigned long long)a[1], (unsigned long long)a[2], (unsigned long long)a[3],
 		    (unsigned long long)a[4], (unsigned long long)a[5]);
 	return is;
 }

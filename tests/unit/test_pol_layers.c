@@ -225,7 +225,8 @@ memory_grows(void)
 	size_t more = (size_t)32 << 20;
 
 	CHECK(pol_memory_now(&a, err) == 0);
-	CHECK(mmap(NULL, more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
+	CHECK(mmap(NULL, more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
+	    MAP_FAILED);
 	CHECK(pol_memory_now(&b, err) == 0);
 	CHECK(a.total > a.data && a.data > 0);
 	CHECK(b.total - a.total == more && b.data - a.data == more);
