@@ -12,7 +12,7 @@ EXAMPLES = sorted(p.name for p in (SOURCE / "tests/contracts").iterdir() if p.is
 @pytest.fixture(scope="module")
 def server(start_module):
     # The first request of each compiles it, so that a deadline is the handler's alone.
-    return start_module(deadline_ms=10000 if SANITIZED else 1500, memory_max="48m",
+    return start_module(deadline_ms=2500 if SANITIZED else 1500, memory_max="48m",
                         queue_timeout_ms=60000, compile_timeout_ms=60000,
                         deadline_grace_ms=1000 if SANITIZED else 20)
 

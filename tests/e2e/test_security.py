@@ -5,7 +5,9 @@ import pwd
 import socket
 
 import pytest
-from conftest import ROOT, proc_status, until
+from conftest import ROOT, SANITIZED, proc_status, until
+
+FILTER = "0" if SANITIZED else "2"		# sanitizers need calls that no filter of ours lets through
 
 CONTRACTS = {"slow": {"get.js": """
 exports.get = function (req) {
@@ -31,7 +33,7 @@ def confined(server):
 def test_seccomp_no_new_privs_and_no_capabilities(server):
     for pid in confined(server):
         st = proc_status(pid)
-        assert st["Seccomp"] == "2", st["Name"]
+        assert st["Seccomp"] == FILTER, st["Name"]
         assert st["NoNewPrivs"] == "1"
         for cap in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
             assert int(st[cap], 16) == 0, cap
@@ -41,7 +43,7 @@ def test_busy_worker_is_confined_too(server):
     pending = server.begin("GET", "/slow?ms=2000")
     busy = until("one is busy", lambda: [w["pid"] for w in server.workers() if w["state"] == "busy"])
     st = proc_status(busy[0])
-    assert (st["Seccomp"], st["NoNewPrivs"], int(st["CapEff"], 16)) == ("2", "1", 0)
+    assert (st["Seccomp"], st["NoNewPrivs"], int(st["CapEff"], 16)) == (FILTER, "1", 0)
     pending.leave()
 
 
@@ -68,16 +70,12 @@ def test_front_has_no_privilege_that_a_worker_lacks(server):
 def test_worker_is_in_namespaces_of_its_own(server):
     layers = server.status()["layers"]
     kinds = {"pidns": "pid", "netns": "net", "mountns": "mnt", "ipcns": "ipc"}
-    found = 0
-    for layer in layers:
-        for word, kind in kinds.items():
-            if layer.replace("_", "") in (word, word.replace("ns", ""), word.replace("ns", "namespace")):
-                found += 1
-                ours = os.readlink(f"/proc/self/ns/{kind}")
-                for pid in confined(server):
-                    assert os.readlink(f"/proc/{pid}/ns/{kind}") != ours
     if ROOT:
-        assert found >= 3, layers
+        assert set(kinds) <= set(layers)
+    for layer, kind in kinds.items():
+        if layer in layers:
+            ours = os.readlink(f"/proc/self/ns/{kind}")
+            assert ours not in [os.readlink(f"/proc/{pid}/ns/{kind}") for pid in confined(server)]
 
 
 def test_worker_sees_no_file_and_holds_few_descriptors(server):
