@@ -30,7 +30,9 @@ static const struct sv_child_limit limits[] = {
 	{ RLIMIT_FSIZE, (rlim_t)64 << 20 },	/* SWC unpacks itself */
 	{ RLIMIT_NOFILE, 512 },
 	{ RLIMIT_MEMLOCK, 0 },
+#ifndef WITH_SANITIZERS		/* tests have compilers of their own, with its shadow memory */
 	{ RLIMIT_DATA, (rlim_t)4 << 30 },
+#endif
 };
 
 /* Without a root of its own: a directory to work in, the helper's alone. */
