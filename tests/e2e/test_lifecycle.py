@@ -308,8 +308,10 @@ def test_queued_request_is_finished_too(start):
     s = start(CONTRACTS, workers_min=1, workers_max=1, deadline_ms=60000, queue_timeout_ms=60000)
     pending = [s.begin("GET", "/slow?ms=300") for _ in range(2)]
     until("one runs, one waits", lambda: (s.stats()["requests_running"], s.stats()["requests_queued"]) == (1, 1))
-    assert s.stop() == 0
+    s.family()
+    s.send_signal(signal.SIGTERM)
     assert [p.finish().status for p in pending] == [200, 200]
+    assert s.wait() == 0
 
 
 def test_drain_timeout_bounds_the_end(start):

@@ -74,7 +74,7 @@ exports.get = function () {
     "memory": {"get.js": """
 exports.get = function () {
 	var all = [];
-	for (;;) all.push(new Array(100000).join('x') + all.length);
+	for (;;) all.push('x'.repeat(1 << 18) + all.length);
 };
 """},
     "hog": {"get.js": """
