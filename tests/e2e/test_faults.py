@@ -9,9 +9,10 @@ import os
 import re
 import signal
 import struct
+import threading
 
 import pytest
-from conftest import FAKE, SOURCE, alive, process, until
+from conftest import FAKE, PATIENCE, SOURCE, alive, process, until
 
 # The contract is never run: the fake builder says that it has get and post.
 CONTRACTS = {"c": {"contract.js": "exports.get = function () { return 1; };"},
@@ -30,7 +31,7 @@ FAULT = faults()
 
 @pytest.fixture(scope="module")
 def puppet(start_module):
-    s = start_module(CONTRACTS, fake={}, workers_min=1, workers_max=4, deadline_ms=1500,
+    s = start_module(CONTRACTS, fake={}, workers_min=1, workers_max=4, deadline_ms=1000,
                      deadline_grace_ms=50, queue_timeout_ms=20000)
     s.flags = s.dir / "flags"
     s.flags.mkdir()
@@ -489,16 +490,6 @@ def test_zygote_that_dies_takes_its_workers_and_a_new_generation_serves(start):
     assert all(w["generation"] == generation + 1 for w in s.workers())
 
 
-def test_zygote_deaf_to_commands_is_killed_and_replaced(start):
-    """It does not kill the worker that it is told to kill: the master kills it."""
-    s = start(CONTRACTS, fake={"deaf": True}, workers_min=1, deadline_ms=200, deadline_grace_ms=10)
-    zygote = s.zygotes()[0]
-    a = play(s, ["start"], ["hang"])
-    assert a.status == 504
-    until("the zygote is gone", lambda: not alive(zygote))
-    until("the next one serves", lambda: s.get("/c").status == 200)
-
-
 # -- builders -------------------------------------------------------------------------
 
 BUILDERS = {
@@ -532,9 +523,8 @@ def test_builder_that_is_never_ready_is_killed(start):
 
 @pytest.mark.parametrize("steps", [
     [["hang"]],
-    [["frame", [9, "$id", "", 0, ["get"], 4096, 1, 1]], ["block", "SIGALRM", "SIGTERM"], ["hang"]],
     [["close"], ["hang"]],
-], ids=["never answers", "answers and stays", "hangs up and stays"])
+], ids=["never answers", "hangs up and stays"])
 def test_builder_that_does_not_end_is_killed(start, steps):
     s = start(CONTRACTS, fake={"builder": {"invoke": steps}}, workers_min=1, deadline_ms=200,
               deadline_grace_ms=20, queue_timeout_ms=30000)
@@ -545,16 +535,51 @@ def test_builder_that_does_not_end_is_killed(start, steps):
     until("no builder is left", lambda: len(s.worker_pids()) == 1)
 
 
-# -- the end ---------------------------------------------------------------------------
+# -- what the server is patient with for some seconds; all of them at the same time --------
 
-def test_worker_that_ignores_retire_is_killed(start):
-    s = start(CONTRACTS, fake={"workers": {"1": {"retire": "ignore"}}}, workers_min=1)
-    old = s.worker_pids()
-    s.ctl("recycle", "--all")
-    until("it is gone", lambda: not set(old) & set(s.worker_pids()))
+@pytest.fixture(scope="module")
+def sluggards(start_module):
+    """Three servers, each in the middle of waiting for somebody."""
+    stays = [["frame", [9, "$id", "", 0, ["get"], 4096, 1, 1]], ["block", "SIGALRM", "SIGTERM"], ["hang"]]
+    builder = start_module(CONTRACTS, fake={"builder": {"invoke": stays}}, workers_min=1, queue_timeout_ms=30000)
+    builder.pending = builder.begin("GET", "/c")
+    retire = start_module(CONTRACTS, fake={"workers": {"1": {"retire": "ignore"}}}, workers_min=1)
+    retire.old = set(retire.worker_pids())
+    retire.recycling = threading.Thread(target=retire.ctl, args=("recycle", "--all"), daemon=True)
+    retire.recycling.start()
+    deaf = start_module(CONTRACTS, fake={"deaf": True}, workers_min=1, deadline_ms=200, deadline_grace_ms=10)
+    deaf.old = deaf.zygotes()[0]
+    deaf.answer = play(deaf, ["start"], ["hang"])
+    return {"builder": builder, "retire": retire, "deaf": deaf}
+
+
+def test_zygote_deaf_to_commands_is_killed_and_replaced(sluggards):
+    """It does not kill the worker that it is told to kill: the master kills it."""
+    s = sluggards["deaf"]
+    assert s.answer.status == 504
+    until("the zygote is gone", lambda: not alive(s.old))
+    until("the next one serves", lambda: s.get("/c").status == 200)
+
+
+def test_builder_that_answers_and_stays_is_killed(sluggards):
+    s = sluggards["builder"]
+    a = s.pending.finish()
+    assert (a.status, a.code) == (500, "contract_unusable")
+    s.fake.set({})
+    assert s.get("/d").status == 200
+    until("no builder is left", lambda: len(s.worker_pids()) == 1)
+
+
+def test_worker_that_ignores_retire_is_killed(sluggards):
+    s = sluggards["retire"]
+    s.recycling.join(PATIENCE)
+    assert not s.recycling.is_alive()
+    until("it is gone", lambda: not s.old & set(s.worker_pids()))
     s.wait_log("does not retire")
     assert_serves(s)
 
+
+# -- the end ---------------------------------------------------------------------------
 
 def test_workers_that_ignore_sigterm_do_not_outlive_the_server(start):
     s = start(CONTRACTS, fake={"workers": {"*": {"begin": [["block", "SIGTERM", "SIGINT", "SIGHUP"], ["ready"]],
