@@ -5,6 +5,7 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_dispatch.c %D%/sv_dispatch.h \
 	%D%/sv_front.c %D%/sv_front.h \
 	%D%/sv_generation.c %D%/sv_generation.h \
+	%D%/sv_head.c %D%/sv_head.h \
 	%D%/sv_image.c %D%/sv_image.h \
 	%D%/sv_lower.c %D%/sv_lower.h \
 	%D%/sv_policy.c %D%/sv_policy.h \

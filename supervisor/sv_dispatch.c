@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "sv_contract.h"
+#include "sv_head.h"
 #include "sv_image.h"
 #include "sv_pool.h"
 #include "sv_stats.h"
@@ -50,6 +51,7 @@ struct sv_dispatch {
 	struct sv_pool	*pool;
 	struct sv_contracts *contracts;
 	struct sv_images images;
+	struct sv_head	 head;
 	struct sv_request_list queue;		/* a worker is all they need */
 	TAILQ_HEAD(, sv_request) waiting;	/* everywhere, by age */
 	unsigned	 nqueued, nwaiting, nrunning;
@@ -284,7 +286,7 @@ hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 {
 	struct sv_version *v = rq->version;
 	struct sv_image *im = d->opt->isolation == TN_ISO_FRESH ? NULL : v->image;
-	char seed[SEED_BYTES];
+	char seed[SEED_BYTES], block[SV_HEAD_BYTES];
 	struct tn_frame f = { .type = TN_FRAME_INVOKE };
 	bool follows = im != NULL && w->image != im->number;
 	struct stat st;
@@ -305,6 +307,7 @@ hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 		.headers = { rq->headers, rq->nheaders },
 		.body = { rq->body.p, rq->body.len },
 		.ip = rq->ip,
+		.block = { block, sv_head_json(&d->head, rq->contract, block) },
 		.now = tn_clock_wall_ms(),
 		.seed = { seed, sizeof(seed) },
 	};
@@ -741,6 +744,7 @@ sv_dispatch_new(struct event_base *base, const struct tn_options *opt, struct sv
 	TAILQ_INIT(&d->builds);
 	TAILQ_INIT(&d->building);
 	sv_images_init(&d->images);
+	sv_head_init(&d->head);
 	d->pool = sv_pool_new(base, opt, stats, &pool_ops, d);
 	d->contracts = sv_contracts_new(base, opt, dir_fd, lower, stats, on_build, on_settled, d);
 	d->ev_tick = event_new(base, -1, EV_PERSIST, on_tick, d);

@@ -498,8 +498,9 @@ push_request(duk_context *ctx, const struct wk_request *q)
 	duk_pop(ctx);
 	duk_put_prop_string(ctx, -2, "contract");
 
-	push_json(ctx, q->block);
-	duk_put_prop_string(ctx, -2, "block");
+	/* As text: few handlers look at it. */
+	if (q->block.len > 0)
+		put_text(ctx, "block", q->block);
 	duk_push_number(ctx, q->now);
 	duk_put_prop_string(ctx, -2, "now");
 }

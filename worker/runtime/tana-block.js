@@ -16,6 +16,8 @@
 	function value(name) {
 		var b = own.request !== null ? own.request.block : null, v;
 
+		if (typeof b === 'string')
+			b = own.request.block = own.parse(b);
 		if (!own.isObject(b))
 			return null;
 		v = b[name];
