@@ -80,9 +80,11 @@ call(struct ctl *ctl, const char *method, struct tn_str params, int timeout_ms,
 	int rc, code = TN_EXIT_OK;
 
 	if (ctl->client == NULL && (rc = tn_rpc_connect(&ctl->client, ctl->socket, &err)) != 0) {
-		complain(rc == TN_EDENIED ? "no access to the server: " : "no server there: ", &err);
+		complain(
+		    rc == TN_EDENIED ? "no access to the server: " : "no server there: ", &err);
 		code = TN_EXIT_UNREACHABLE;
-	} else if ((rc = tn_rpc_call_packed(ctl->client, method, params, timeout_ms, result, &err)) != 0) {
+	} else if ((rc = tn_rpc_call_packed(
+			ctl->client, method, params, timeout_ms, result, &err)) != 0) {
 		if (rc == TN_ECLOSED || rc == TN_ETIMEOUT) {
 			complain(rc == TN_ECLOSED ? "the server ended before it answered: " :
 			    "the server does not answer: ", &err);
@@ -103,8 +105,8 @@ flushed(int rc, const char *name)
 {
 	if (rc != 0) {
 		(void)fflush(stdout);
-		(void)fprintf(stderr, "tana-ctl: %s: the server's answer makes no sense: %s\n", name,
-		    tn_strerror(rc));
+		(void)fprintf(stderr, "tana-ctl: %s: the server's answer makes no sense: %s\n",
+		    name, tn_strerror(rc));
 		return TN_EXIT_FAILURE;
 	}
 	if (fflush(stdout) != 0 || ferror(stdout)) {
@@ -217,7 +219,9 @@ do_recycle(struct ctl *ctl, const char *name, int argc, char **argv)
 	code = params.failed ? TN_EXIT_FAILURE :
 	    call(ctl, name, (struct tn_str){ params.p, params.len }, 0, &result);
 	tn_buf_fini(&params);
-	return code != 0 ? code : say_count(result, name, "recycled", "worker replaced", "workers replaced");
+	return code != 0 ?
+	    code :
+	    say_count(result, name, "recycled", "worker replaced", "workers replaced");
 }
 
 static int
@@ -253,7 +257,7 @@ do_drain(struct ctl *ctl, const char *name, int argc, char **argv)
 	return flushed(0, name);
 }
 
-/* Wait until the process has ended; a pid that is not of our namespace: until the socket is gone. */
+/* Wait until the process has ended, or, with no pidfd, until the socket is gone. */
 static void
 wait_for_end(struct ctl *ctl, int pidfd)
 {
@@ -309,20 +313,25 @@ help(void)
 {
 	size_t i;
 
-	(void)fputs("usage: tana-ctl [-s SOCKET | -c FILE] COMMAND [ARGUMENT]...\n"
+	(void)fputs(
+	    "usage: tana-ctl [-s SOCKET | -c FILE] COMMAND [ARGUMENT]...\n"
 	    "       tana-ctl --help | --version\n"
 	    "\n"
 	    "  -s, --socket SOCKET  the server's control socket\n"
 	    "  -c, --config FILE    the server's configuration: its run_dir has the socket\n"
-	    "                       (default: " TANA_SYSCONFDIR "/tana-edge.conf, if there is one)\n"
+	    "                       (default: " TANA_SYSCONFDIR
+	    "/tana-edge.conf, if there is one)\n"
 	    "\n"
-	    "Commands:\n", stdout);
+	    "Commands:\n",
+	    stdout);
 	for (i = 0; i < NCOMMANDS; i++)
-		(void)printf("  %s%s%s\n      %s\n", commands[i].name, commands[i].args[0] != '\0' ? " " : "",
-		    commands[i].args, commands[i].doc);
-	(void)fputs("\n"
-	    "Exit status: 0 done; 1 the server says no; 2 wrong arguments; 3 the configuration file\n"
-	    "is wrong; 5 no server answers.\n", stdout);
+		(void)printf("  %s%s%s\n      %s\n", commands[i].name,
+		    commands[i].args[0] != '\0' ? " " : "", commands[i].args, commands[i].doc);
+	(void)fputs(
+	    "\n"
+	    "Exit status: 0 done; 1 the server says no; 2 wrong arguments;\n"
+	    "3 the configuration file is wrong; 5 no server answers.\n",
+	    stdout);
 	return flushed(0, "help");
 }
 

@@ -83,8 +83,13 @@ map_to_json(const msgpack_object_map *m)
 	for (i = 0; i < m->size; i++) {
 		const msgpack_object *k = &m->ptr[i].key;
 
-		key = k->type == MSGPACK_OBJECT_STR ? json_text(k->via.str.ptr, k->via.str.size) : NULL;
-		rc = key == NULL ? -1 : json_object_set_new(j, json_string_value(key), to_json(&m->ptr[i].val));
+		key = NULL;
+		if (k->type == MSGPACK_OBJECT_STR)
+			key = json_text(k->via.str.ptr, k->via.str.size);
+		rc = -1;
+		if (key != NULL)
+			rc = json_object_set_new(j, json_string_value(key),
+			    to_json(&m->ptr[i].val));
 		json_decref(key);
 		if (rc != 0) {
 			json_decref(j);
@@ -287,12 +292,14 @@ put_table(FILE *out, const struct column *cols, size_t ncols, const struct row *
 		}
 	}
 	for (i = 0; i < ncols; i++)
-		put_padded(out, cols[i].title, strlen(cols[i].title), width[i], cols[i].right, i + 1 == ncols);
+		put_padded(out, cols[i].title, strlen(cols[i].title), width[i], cols[i].right,
+		    i + 1 == ncols);
 	(void)fputc('\n', out);
 	for (k = 0; k < nrows; k++) {
 		for (i = 0; i < ncols; i++) {
 			format_cell(&b, &cols[i], &rows[k]);
-			put_padded(out, b.p != NULL ? b.p : "", b.len, width[i], cols[i].right, i + 1 == ncols);
+			put_padded(out, b.p != NULL ? b.p : "", b.len, width[i], cols[i].right,
+			    i + 1 == ncols);
 		}
 		(void)fputc('\n', out);
 	}

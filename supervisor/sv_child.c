@@ -83,8 +83,9 @@ fail(int fd, enum step step)
 static pid_t
 clone_process(uint64_t flags, int *pidfd)
 {
-	struct clone_args args = { .flags = flags | CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)pidfd,
-	    .exit_signal = SIGCHLD };
+	struct clone_args args = { .flags = flags | CLONE_PIDFD,
+		.pidfd = (uint64_t)(uintptr_t)pidfd,
+		.exit_signal = SIGCHLD };
 
 	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 }
@@ -118,7 +119,8 @@ reset_signals(void)
 	int sig;
 
 	for (sig = 1; sig < NSIG; sig++)
-		if (sig != SIGKILL && sig != SIGSTOP && sigaction(sig, &sa, NULL) != 0 && errno != EINVAL)
+		if (sig != SIGKILL && sig != SIGSTOP && sigaction(sig, &sa, NULL) != 0 &&
+		    errno != EINVAL)
 			return -1;
 	return 0;
 }
@@ -164,7 +166,8 @@ run_child(const struct sv_child *c, int go, int out)
 	for (i = 0; i < c->nfds; i++)
 		if (dup2(fds[i], i) < 0)
 			fail(out, STEP_DESCRIPTORS);
-	if (syscall(SYS_close_range, (unsigned)c->nfds, ~0u, CLOSE_RANGE_CLOEXEC) != 0 || chdir("/") != 0)
+	if (syscall(SYS_close_range, (unsigned)c->nfds, ~0u, CLOSE_RANGE_CLOEXEC) != 0 ||
+	    chdir("/") != 0)
 		fail(out, STEP_DESCRIPTORS);
 
 	for (k = 0; k < c->nlimits; k++) {
@@ -271,8 +274,8 @@ sv_child_start(const struct sv_child *c, pid_t *pid, int *pidfd, int *error, str
 	(void)sigprocmask(SIG_SETMASK, &old, NULL);
 	if (p < 0) {
 		fd = -1;
-		tn_buf_printf(err, "%s: clone%s: %s", c->what, c->namespaces != 0 ? " with namespaces" : "",
-		    strerror(*error));
+		tn_buf_printf(err, "%s: clone%s: %s", c->what,
+		    c->namespaces != 0 ? " with namespaces" : "", strerror(*error));
 		goto out;
 	}
 	*error = 0;

@@ -47,7 +47,8 @@ struct sv_child {
  * 0: it runs the program; *pid and *pidfd are the caller's.  Else a TN_E code,
  * *error is the errno, and err says what failed.
  */
-int sv_child_start(const struct sv_child *c, pid_t *pid, int *pidfd, int *error, struct tn_buf *err);
+int
+sv_child_start(const struct sv_child *c, pid_t *pid, int *pidfd, int *error, struct tn_buf *err);
 
 /* Can a process be cloned with these namespaces (and its ids be mapped)? 0 or errno. */
 int sv_child_try(uint64_t namespaces);

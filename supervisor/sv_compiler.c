@@ -79,8 +79,8 @@ sv_compiler_start(const char *program, const char *contracts, const char *run_di
 {
 	bool jailed = (p->present & TN_LAYER_MOUNTNS) != 0;
 	char *dir = strdup(contracts), *home = NULL, **env = NULL;
-	char *argv[] = { (char[]){ "tana" }, (char[]){ "compile-server" }, (char[]){ "--contracts" }, dir,
-	    NULL };
+	char *argv[] = { (char[]){ "tana" }, (char[]){ "compile-server" },
+		(char[]){ "--contracts" }, dir, NULL };
 	struct sv_jail jail = { .nbind = 0 };
 	int pair[2] = { -1, -1 }, rc = TN_EDENIED;
 
@@ -92,7 +92,8 @@ sv_compiler_start(const char *program, const char *contracts, const char *run_di
 	if (jailed) {
 		*error = EINVAL;
 		if (sv_jail_init(&jail, run_dir, program, contracts,
-		    worker != NULL ? worker->uid : geteuid(), worker != NULL ? worker->gid : getegid(), err) != 0)
+			worker != NULL ? worker->uid : geteuid(),
+			worker != NULL ? worker->gid : getegid(), err) != 0)
 			goto out;
 		home = strdup(SV_JAIL_TMP);
 	} else {

@@ -19,7 +19,7 @@
  * the reason.  Where no mount namespace can be had it works in RUN_DIR/compiler.
  */
 int sv_compiler_start(const char *program, const char *contracts, const char *run_dir,
-    const struct sv_plan *p, const struct sv_user *worker, int null_fd, int log_fd, int *channel, pid_t *pid, int *pidfd,
-    int *error, struct tn_buf *err);
+    const struct sv_plan *p, const struct sv_user *worker, int null_fd, int log_fd, int *channel,
+    pid_t *pid, int *pidfd, int *error, struct tn_buf *err);
 
 #endif

@@ -117,7 +117,8 @@ sv_config_add(struct sv_config *c, const char *assignment)
 static int
 absolute_all(struct tn_options *o)
 {
-	char **paths[] = { &o->contracts, &o->run_dir, &o->state_dir, &o->worker_program, &o->compiler };
+	char **paths[] = { &o->contracts, &o->run_dir, &o->state_dir, &o->worker_program,
+		&o->compiler };
 	size_t i;
 	int rc;
 
@@ -141,14 +142,16 @@ check_listen(const struct tn_options *o, struct tn_buf *err)
 	size_t i;
 
 	if (o->listen.n == 0 || o->listen.n > LISTEN_MAX) {
-		tn_buf_printf(err, "listen: 1 to %d addresses are needed, not %zu", LISTEN_MAX, o->listen.n);
+		tn_buf_printf(
+		    err, "listen: 1 to %d addresses are needed, not %zu", LISTEN_MAX, o->listen.n);
 		return TN_EINVAL;
 	}
 	for (i = 0; i < o->listen.n; i++) {
 		struct tn_buf why = { 0 };
 
 		if (sv_address_parse(&a, o->listen.v[i], &why) != 0) {
-			tn_buf_printf(err, "listen: %.*s", (int)why.len, why.p != NULL ? why.p : "");
+			tn_buf_printf(
+			    err, "listen: %.*s", (int)why.len, why.p != NULL ? why.p : "");
 			tn_buf_fini(&why);
 			return TN_EINVAL;
 		}

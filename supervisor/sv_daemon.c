@@ -34,7 +34,8 @@ wait_for_child(pid_t pid, int fd)
 		_exit(code);
 	/* It died without a word. */
 	if (waitpid(pid, &status, 0) == pid && WIFSIGNALED(status))
-		(void)fprintf(stderr, "tana-edge: the server was killed by signal %d while it started\n",
+		(void)fprintf(stderr,
+		    "tana-edge: the server was killed by signal %d while it started\n",
 		    WTERMSIG(status));
 	else
 		(void)fprintf(stderr, "tana-edge: the server ended while it started\n");

@@ -20,7 +20,7 @@ struct sv_daemon {
  * there is none.
  */
 int sv_daemon_detach(struct sv_daemon *d);
-/* The server serves: the parent exits 0; standard error is let go of, unless log_fd >= 0 takes its place. */
+/* The server serves: the parent exits 0.  log_fd, or /dev/null, becomes standard error. */
 void sv_daemon_ready(struct sv_daemon *d, int log_fd);
 /* It will not: the parent exits with the code. */
 void sv_daemon_failed(struct sv_daemon *d, enum tn_exit code);

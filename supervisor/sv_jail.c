@@ -128,8 +128,8 @@ sv_jail_init(struct sv_jail *j, const char *place, const char *program, const ch
 	int rc = 0;
 
 	memset(j, 0, sizeof(*j));
-	(void)snprintf(j->tmp_options, sizeof(j->tmp_options), TMP_OPTIONS ",uid=%u,gid=%u", (unsigned)uid,
-	    (unsigned)gid);
+	(void)snprintf(j->tmp_options, sizeof(j->tmp_options), TMP_OPTIONS ",uid=%u,gid=%u",
+	    (unsigned)uid, (unsigned)gid);
 	if ((j->place = strdup(place)) == NULL)
 		rc = TN_ENOMEM;
 	for (i = 0; rc == 0 && i < NSTANDARD; i++)
@@ -189,7 +189,8 @@ clone_mount(const char *path)
 	if (strncmp(path, "/dev/", 5) != 0)
 		attr.attr_set |= MOUNT_ATTR_NODEV;
 	fd = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-	if (fd >= 0 && mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) != 0) {
+	if (fd >= 0 &&
+	    mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) != 0) {
 		(void)close(fd);
 		return -1;
 	}
@@ -231,14 +232,16 @@ sv_jail_enter(const struct sv_jail *j)
 	/* All of it before anything is covered. */
 	for (i = 0; i < j->nbind; i++) {
 		target[i][0] = '\0';
-		if (lstat(j->bind[i], &st) == 0 && S_ISLNK(st.st_mode) && strrchr(j->bind[i], '/') == j->bind[i] &&
+		if (lstat(j->bind[i], &st) == 0 && S_ISLNK(st.st_mode) &&
+		    strrchr(j->bind[i], '/') == j->bind[i] &&
 		    (n = readlink(j->bind[i], target[i], sizeof(target[i]) - 1)) > 0)
 			target[i][n] = '\0';
 		else if ((mount_of[i] = clone_mount(j->bind[i])) < 0)
 			return "cannot show it what it needs";
 	}
 	proc = open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-	if (mount("tana", j->place, "tmpfs", MS_NOSUID | MS_NODEV, ROOT_OPTIONS) != 0 || chdir(j->place) != 0)
+	if (mount("tana", j->place, "tmpfs", MS_NOSUID | MS_NODEV, ROOT_OPTIONS) != 0 ||
+	    chdir(j->place) != 0)
 		return "cannot make its root";
 	for (i = 0; i < j->nbind; i++)
 		if (target[i][0] != '\0' ? symlink(target[i], j->bind[i] + 1) != 0 :
@@ -252,9 +255,11 @@ sv_jail_enter(const struct sv_jail *j)
 	if (mkdir(&SV_JAIL_TMP[1], 0755) != 0 ||
 	    mount("tana", &SV_JAIL_TMP[1], "tmpfs", MS_NOSUID | MS_NODEV, j->tmp_options) != 0)
 		return "cannot give it " SV_JAIL_TMP;
-	if (syscall(SYS_pivot_root, ".", ".") != 0 || umount2(".", MNT_DETACH) != 0 || chdir("/") != 0)
+	if (syscall(SYS_pivot_root, ".", ".") != 0 || umount2(".", MNT_DETACH) != 0 ||
+	    chdir("/") != 0)
 		return "cannot change to its root";
-	if (mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, ROOT_OPTIONS) != 0)
+	if (mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, ROOT_OPTIONS) !=
+	    0)
 		return "cannot make its root read-only";
 	return NULL;
 }

@@ -14,7 +14,7 @@
 #include "tn_str.h"
 
 #define SV_JAIL_BINDS	32
-#define SV_JAIL_TMP	"/.tmp"		/* where it can write; not /tmp, which contracts may lie below */
+#define SV_JAIL_TMP "/.tmp" /* where it can write; not /tmp, which contracts may lie below */
 
 struct sv_jail {
 	char	*place;			/* a directory to stand on for a moment */
@@ -28,8 +28,8 @@ struct sv_jail {
  * path each, as `# needs: PATH`; and `dir`.  `uid`, `gid`: the writable directory's owner.  0 or
  * TN_E..., err says what is wrong.
  */
-int sv_jail_init(struct sv_jail *j, const char *place, const char *program, const char *dir, uid_t uid,
-    gid_t gid, struct tn_buf *err);
+int sv_jail_init(struct sv_jail *j, const char *place, const char *program, const char *dir,
+    uid_t uid, gid_t gid, struct tn_buf *err);
 void sv_jail_fini(struct sv_jail *j);
 
 /*

@@ -69,8 +69,10 @@ sv_address_parse(struct sv_address *a, const char *text, struct tn_buf *err)
 		return parse_unix(a, text + 5, err);
 	colon = strrchr(text, ':');
 	if (colon == NULL || parse_port(colon + 1, &port) != 0) {
-		tn_buf_printf(err, "%s: expected ADDRESS:PORT, [ADDRESS]:PORT, *:PORT or unix:PATH, with a "
-		    "port of 0 to 65535", text);
+		tn_buf_printf(err,
+		    "%s: expected ADDRESS:PORT, [ADDRESS]:PORT, *:PORT or unix:PATH, with a "
+		    "port of 0 to 65535",
+		    text);
 		return TN_EINVAL;
 	}
 	n = (size_t)(colon - text);
@@ -96,10 +98,11 @@ sv_address_parse(struct sv_address *a, const char *text, struct tn_buf *err)
 	memcpy(host, text, n);
 	host[n] = '\0';
 	if (getaddrinfo(host, NULL, &hints, &ai) != 0) {
-		tn_buf_printf(err, "%s: '%s' is not an %s address (names are not looked up%s)", text, host,
-		    hints.ai_family == AF_INET6 ? "IPv6" : "IPv4",
+		tn_buf_printf(err, "%s: '%s' is not an %s address (names are not looked up%s)",
+		    text, host, hints.ai_family == AF_INET6 ? "IPv6" : "IPv4",
 		    hints.ai_family == AF_INET && strchr(host, ':') != NULL ?
-		    "; an IPv6 address stands in brackets" : "");
+			"; an IPv6 address stands in brackets" :
+			"");
 		return TN_EINVAL;
 	}
 	memcpy(&a->sa, ai->ai_addr, ai->ai_addrlen);
@@ -198,7 +201,8 @@ remove_stale(const struct sv_address *a, const char *path, struct tn_buf *err)
 	if (lstat(path, &st) != 0)
 		return errno == ENOENT ? 0 : TN_ESYS;
 	if (!S_ISSOCK(st.st_mode)) {
-		tn_buf_printf(err, "cannot listen on unix:%s: there is something else than a socket", path);
+		tn_buf_printf(
+		    err, "cannot listen on unix:%s: there is something else than a socket", path);
 		return TN_EBUSY;
 	}
 	if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0) {
@@ -210,12 +214,14 @@ remove_stale(const struct sv_address *a, const char *path, struct tn_buf *err)
 	tn_fd_close(&fd);
 	if (error != ECONNREFUSED) {
 		tn_buf_printf(err, "cannot listen on unix:%s: %s", path,
-		    error == 0 || error == EAGAIN || error == EPROTOTYPE ? "another program listens there" :
-		    strerror(error));
+		    error == 0 || error == EAGAIN || error == EPROTOTYPE ?
+			"another program listens there" :
+			strerror(error));
 		return TN_EBUSY;
 	}
 	if (unlink(path) != 0 && errno != ENOENT) {
-		tn_buf_printf(err, "cannot replace the stale socket unix:%s: %s", path, strerror(errno));
+		tn_buf_printf(
+		    err, "cannot replace the stale socket unix:%s: %s", path, strerror(errno));
 		return TN_ESYS;
 	}
 	return 0;
@@ -253,7 +259,8 @@ sv_listen_unix(struct sv_listener *l, const char *path, mode_t mode, struct tn_b
 	if (rc != 0 || listen(fd, BACKLOG) != 0 || lstat(path, &st) != 0) {
 		if (rc == 0)
 			error = errno;
-		tn_buf_printf(err, "cannot listen on unix:%s: %s", path, explain_bind(&a.sa, error));
+		tn_buf_printf(
+		    err, "cannot listen on unix:%s: %s", path, explain_bind(&a.sa, error));
 		tn_fd_close(&fd);
 		return TN_ESYS;
 	}

@@ -17,7 +17,10 @@ struct sv_address {
 	bool			both;	/* *:PORT: IPv6 and IPv4 */
 };
 
-/* ADDRESS:PORT, [ADDRESS]:PORT, *:PORT or unix:PATH; addresses are numbers. TN_EINVAL, err says why. */
+/*
+ * ADDRESS:PORT, [ADDRESS]:PORT, *:PORT or unix:PATH; addresses are numbers.
+ * TN_EINVAL: err says why.
+ */
 int sv_address_parse(struct sv_address *a, const char *text, struct tn_buf *err);
 /* The same the other way, as a socket is really bound (port 0 resolved). */
 void sv_address_print(int fd, struct tn_buf *out);

@@ -62,12 +62,14 @@ help(void)
 {
 	struct tn_buf text = { 0 };
 
-	(void)fputs("usage: tana-edge [-d] [-c FILE] [-o NAME=VALUE]...\n"
+	(void)fputs(
+	    "usage: tana-edge [-d] [-c FILE] [-o NAME=VALUE]...\n"
 	    "       tana-edge --check-config | --dump-options [-c FILE] [-o NAME=VALUE]...\n"
 	    "       tana-edge --help | --version\n"
 	    "\n"
 	    "  -c, --config FILE        read this configuration file\n"
-	    "                           (default: " TANA_SYSCONFDIR "/tana-edge.conf, if there is one)\n"
+	    "                           (default: " TANA_SYSCONFDIR
+	    "/tana-edge.conf, if there is one)\n"
 	    "  -o, --option NAME=VALUE  set an option, over what the file says\n"
 	    "  -d, --daemon             go to the background once the server serves;\n"
 	    "                           a log of stderr then is syslog\n"
@@ -77,7 +79,8 @@ help(void)
 	    "Signals: TERM and INT finish what is in progress and end (a second one: at once),\n"
 	    "HUP reads configuration and contracts again, USR1 opens the log file again.\n"
 	    "\n"
-	    "Options:\n", stdout);
+	    "Options:\n",
+	    stdout);
 	tn_options_help(&text);
 	put(&text, stdout);
 	tn_buf_fini(&text);
@@ -98,14 +101,16 @@ worker_version(const struct sv_config *cfg)
 	/* A configuration that is wrong is no reason not to say the version. */
 	(void)sv_config_load(cfg, &o, &err);
 	tn_buf_reset(&err);
-	program = sv_program_find("worker_program", o != NULL ? o->worker_program : "", "tana-worker",
-	    TANA_LIBEXECDIR, &err);
+	program = sv_program_find("worker_program", o != NULL ? o->worker_program : "",
+	    "tana-worker", TANA_LIBEXECDIR, &err);
 	tn_options_free(&o);
 	(void)fflush(stdout);
 	if (program == NULL || pipe(p) != 0)
-		(void)printf("tana-worker: %.*s\n", err.p != NULL ? (int)err.len : 0, err.p != NULL ? err.p : "");
+		(void)printf("tana-worker: %.*s\n", err.p != NULL ? (int)err.len : 0,
+		    err.p != NULL ? err.p : "");
 	else if ((pid = fork()) == 0) {
-		if ((null = open("/dev/null", O_RDONLY)) < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(p[1], STDOUT_FILENO) < 0)
+		if ((null = open("/dev/null", O_RDONLY)) < 0 || dup2(null, STDIN_FILENO) < 0 ||
+		    dup2(p[1], STDOUT_FILENO) < 0)
 			_exit(127);
 		(void)close(p[0]);
 		(void)close(p[1]);
@@ -144,7 +149,8 @@ front(int argc)
 	socklen_t len = sizeof(type);
 
 	if (argc != 2 || fstat(SV_FRONT_FD, &st) != 0 || !S_ISSOCK(st.st_mode) ||
-	    getsockopt(SV_FRONT_FD, SOL_SOCKET, SO_TYPE, &type, &len) != 0 || type != SOCK_SEQPACKET) {
+	    getsockopt(SV_FRONT_FD, SOL_SOCKET, SO_TYPE, &type, &len) != 0 ||
+	    type != SOCK_SEQPACKET) {
 		(void)fprintf(stderr, "tana-edge: " SV_FRONT_ARG " is for tana-edge itself\n");
 		return TN_EXIT_USAGE;
 	}
@@ -253,7 +259,8 @@ main(int argc, char **argv)
 	if (file == NULL)
 		(void)sv_config_default_file(&cfg);
 	else if (sv_config_file(&cfg, file, &err) != 0) {
-		(void)fprintf(stderr, "tana-edge: %.*s\n", (int)err.len, err.p != NULL ? err.p : "");
+		(void)fprintf(
+		    stderr, "tana-edge: %.*s\n", (int)err.len, err.p != NULL ? err.p : "");
 		code = TN_EXIT_CONFIG;
 		goto out;
 	}

@@ -40,7 +40,7 @@
 
 #define ZYGOTES_MAX	4	/* one that serves, one that comes, two that go */
 #define MESSAGES_TURN	16	/* of the front, in one turn of the loop */
-#define FRONT_STABLE_US	(10u * 1000000u)	/* it lived so long: the next crash is a first one */
+#define FRONT_STABLE_US (10u * 1000000u) /* it lived so long: the next crash is a first one */
 #define DRAIN_SLACK_MS	5000	/* the front keeps drain_timeout_ms itself; then it hangs */
 #define TERM_AGAIN_US	500000u	/* one kill(1) of a process and its group is one SIGTERM, not two */
 #define BIND_TRIES	60	/* a dead master's front may live on for a moment */
@@ -181,12 +181,17 @@ logs_to_file(const struct tn_options *o)
 	return strcmp(o->log, "stderr") != 0 && strcmp(o->log, "syslog") != 0;
 }
 
+/* Where the log goes if not to syslog. */
+static int
+log_target(const struct sv_master *m)
+{
+	return m->log_fd >= 0 ? m->log_fd : STDERR_FILENO;
+}
+
 static void
 apply_log(const struct sv_master *m)
 {
-	int fd = strcmp(m->opt->log, "syslog") == 0 ? -1 : m->log_fd >= 0 ? m->log_fd : STDERR_FILENO;
-
-	tn_log_open("master", fd, (enum tn_log_level)m->opt->log_level,
+	tn_log_open("master", strcmp(m->opt->log, "syslog") == 0 ? -1 : log_target(m), (enum tn_log_level)m->opt->log_level,
 	    (enum tn_log_format)m->opt->log_format);
 }
 
@@ -212,7 +217,8 @@ start_log(struct sv_master *m)
 static void kill_child(struct child *c);
 
 static void
-tell_front(struct sv_master *m, enum sv_msg_type type, uint64_t arg, int status, const int *fds, int nfds)
+tell_front(struct sv_master *m, enum sv_msg_type type, uint64_t arg, int status, const int *fds,
+    int nfds)
 {
 	struct sv_msg msg = { .magic = SV_PROTO_MAGIC, .type = (uint32_t)type, .arg = arg,
 	    .status = status };
@@ -302,16 +308,18 @@ allowed_descriptors(const struct sv_master *m)
 	else if (!m->root && getrlimit(RLIMIT_NOFILE, &rl) == 0 && have > rl.rlim_max)
 		have = rl.rlim_max;
 	if (have < want)
-		tn_log(TN_LOG_WARN, "the front may have %llu descriptors; connections_max and workers_max "
-		    "ask for %llu (raise the limit: ulimit -n, LimitNOFILE=)", (unsigned long long)have,
-		    (unsigned long long)want);
+		tn_log(TN_LOG_WARN,
+		    "the front may have %llu descriptors; connections_max and workers_max "
+		    "ask for %llu (raise the limit: ulimit -n, LimitNOFILE=)",
+		    (unsigned long long)have, (unsigned long long)want);
 	return have;
 }
 
 static int
 start_front(struct sv_master *m, struct tn_buf *err)
 {
-	struct sv_child_limit limits[] = { { RLIMIT_CORE, 0 }, { RLIMIT_NOFILE, allowed_descriptors(m) } };
+	struct sv_child_limit limits[] = { { RLIMIT_CORE, 0 },
+		{ RLIMIT_NOFILE, allowed_descriptors(m) } };
 	char *argv[] = { (char[]){ "tana-edge" }, (char[]){ SV_FRONT_ARG }, NULL };
 	char **env = sv_child_env(NULL);
 	int pair[2] = { -1, -1 }, said = -1, fds[4], error, rc = TN_ESYS;
@@ -334,10 +342,12 @@ start_front(struct sv_master *m, struct tn_buf *err)
 		goto out;
 	}
 	rc = sv_child_start(&(struct sv_child){
-		.what = "front", .path = "tana-edge", .exec_fd = m->self_fd, .argv = argv, .envp = env,
-		.fds = { m->null_fd, m->null_fd, said >= 0 ? said : m->log_fd >= 0 ? m->log_fd : STDERR_FILENO,
-		    pair[1] }, .nfds = SV_FRONT_FD + 1,
-		.user = m->root ? &m->user : NULL, .groups = true, .no_caps = true, .no_new_privs = true,
+		.what = "front", .path = "tana-edge", .exec_fd = m->self_fd,
+		.argv = argv, .envp = env,
+		.fds = { m->null_fd, m->null_fd, said >= 0 ? said : log_target(m), pair[1] },
+		.nfds = SV_FRONT_FD + 1,
+		.user = m->root ? &m->user : NULL, .groups = true,
+		.no_caps = true, .no_new_privs = true,
 		.limits = limits, .nlimits = sizeof(limits) / sizeof(limits[0]),
 	    }, &m->front.pid, &m->front.pidfd, &error, err);
 	if (rc != 0) {
@@ -410,19 +420,20 @@ on_front_death(struct sv_master *m, int status)
 	m->front_ready = false;
 	if (m->draining) {
 		if (code != 0)
-			tn_log(TN_LOG_ERROR, "the front did not end in order: %.*s", bufint(&how), bufstr(&how));
+			tn_log(TN_LOG_ERROR, "the front did not end in order: %.*s", bufint(&how),
+			    bufstr(&how));
 		m->code = code == 0 ? TN_EXIT_OK : TN_EXIT_FAILURE;
 		m->done = true;
 	} else if (!m->was_ready) {
-		complain(m, "the server cannot serve: the front ended while it started: %.*s%s", bufint(&how),
-		    bufstr(&how), logs_to_file(m->opt) || strcmp(m->opt->log, "syslog") == 0 ?
-		    "; the log says more" : "");
+		complain(m, "the server cannot serve: the front ended while it started: %.*s%s",
+		    bufint(&how), bufstr(&how),
+		    strcmp(m->opt->log, "stderr") != 0 ? "; the log says more" : "");
 		m->code = code == TN_EXIT_SANDBOX || code == TN_EXIT_CONFIG ? (enum tn_exit)code :
 		    TN_EXIT_FAILURE;
 		m->done = true;
 	} else {
-		tn_log(TN_LOG_ERROR, "the front ended: %.*s; requests in progress are lost", bufint(&how),
-		    bufstr(&how));
+		tn_log(TN_LOG_ERROR, "the front ended: %.*s; requests in progress are lost",
+		    bufint(&how), bufstr(&how));
 		if (stable)
 			m->front_delay_ms = 0;
 		front_later(m);
@@ -466,7 +477,8 @@ want_zygote(struct sv_master *m, uint64_t generation)
 		return;
 	}
 	if (z == NULL || !allow(&m->zygotes)) {
-		tn_log(TN_LOG_WARN, "the front asks for %s zygotes", z == NULL ? "too many" : "too often for");
+		tn_log(TN_LOG_WARN, "the front asks for %s zygotes",
+		    z == NULL ? "too many" : "too often for");
 		tell_front(m, SV_MSG_ZYGOTE, generation, EAGAIN, NULL, 0);
 		return;
 	}
@@ -474,8 +486,9 @@ want_zygote(struct sv_master *m, uint64_t generation)
 	if ((z->gossip = sv_gossip_new(who, &said)) == NULL) {
 		error = errno;
 		tn_buf_printf(&err, "%s: %s", who, strerror(error));
-	} else if (sv_zygote_start(m->opt, &m->plan, m->root ? &m->worker_user : NULL, m->worker_program,
-	    generation, m->null_fd, said, &fds[0], &z->pid, &z->pidfd, &error, &err) == 0) {
+	} else if (sv_zygote_start(m->opt, &m->plan, m->root ? &m->worker_user : NULL,
+		       m->worker_program, generation, m->null_fd, said, &fds[0], &z->pid, &z->pidfd,
+		       &error, &err) == 0) {
 		z->generation = generation;
 		z->killed = false;
 		fds[1] = z->pidfd;
@@ -524,15 +537,17 @@ start_compiler(struct sv_master *m)
 	if (program != NULL && (c->gossip = sv_gossip_new("compiler", &said)) == NULL) {
 		error = errno;
 		tn_buf_printf(&err, "compiler: %s", strerror(error));
-	} else if (program != NULL && sv_compiler_start(program, m->opt->contracts, m->opt->run_dir,
-	    &m->plan, m->root ? &m->worker_user : NULL, m->null_fd, said, &fd, &c->pid, &c->pidfd, &error,
-	    &err) == 0) {
+	} else if (program != NULL &&
+	    sv_compiler_start(program, m->opt->contracts, m->opt->run_dir, &m->plan,
+		m->root ? &m->worker_user : NULL, m->null_fd, said, &fd, &c->pid, &c->pidfd, &error,
+		&err) == 0) {
 		c->killed = false;
 		tn_log(TN_LOG_INFO, "compiler started, pid %d", (int)c->pid);
 		tell_front(m, SV_MSG_COMPILER, 0, 0, &fd, 1);
 	}
 	if (c->pid <= 0) {
-		tn_log(TN_LOG_ERROR, "the compiler cannot be started: %.*s", bufint(&err), bufstr(&err));
+		tn_log(TN_LOG_ERROR, "the compiler cannot be started: %.*s", bufint(&err),
+		    bufstr(&err));
 		forget_child(c);
 		tell_front(m, SV_MSG_COMPILER, 0, error, NULL, 0);
 	}
@@ -545,7 +560,7 @@ start_compiler(struct sv_master *m)
 static void
 want_compiler(struct sv_master *m)
 {
-	/* The front asks when it has none: an old one is done with, though perhaps not reaped yet. */
+	/* The front asks when it has none: an old one is done with, if perhaps not reaped. */
 	if (m->compiler.pid > 0) {
 		kill_child(&m->compiler);
 		m->compiler_wanted = true;
@@ -560,8 +575,8 @@ on_compiler_death(struct sv_master *m, int status)
 	struct tn_buf how = { 0 };
 
 	sv_child_describe(status, &how);
-	tn_log(m->compiler.killed || status == 0 ? TN_LOG_INFO : TN_LOG_WARN, "the compiler ended: %.*s",
-	    bufint(&how), bufstr(&how));
+	tn_log(m->compiler.killed || status == 0 ? TN_LOG_INFO : TN_LOG_WARN,
+	    "the compiler ended: %.*s", bufint(&how), bufstr(&how));
 	tn_buf_fini(&how);
 	forget_child(&m->compiler);
 	if (m->compiler_wanted && m->channel >= 0)
@@ -616,7 +631,8 @@ reload(struct sv_master *m)
 	int fd;
 
 	if (sv_config_load(m->cfg, &next, &text) != 0) {
-		tn_log(TN_LOG_ERROR, "the configuration stays as it was: %.*s", bufint(&text), bufstr(&text));
+		tn_log(TN_LOG_ERROR, "the configuration stays as it was: %.*s", bufint(&text),
+		    bufstr(&text));
 		tell_front(m, SV_MSG_CONFIG, 0, EINVAL, NULL, 0);
 		tn_buf_fini(&text);
 		return;
@@ -626,8 +642,8 @@ reload(struct sv_master *m)
 	apply_log(m);
 	tn_log(TN_LOG_INFO, "configuration read again");
 	if (text.len > 0)
-		tn_log(TN_LOG_WARN, "changed, but in force only after a restart: %.*s", bufint(&text),
-		    bufstr(&text));
+		tn_log(TN_LOG_WARN, "changed, but in force only after a restart: %.*s",
+		    bufint(&text), bufstr(&text));
 	tn_buf_fini(&text);
 	if ((fd = config_fd(m->opt)) < 0) {
 		tn_log(TN_LOG_ERROR, "cannot hand the configuration on: %s", strerror(errno));
@@ -646,8 +662,8 @@ reopen_log(struct sv_master *m)
 	if (!logs_to_file(m->opt))
 		return;
 	if ((fd = open_log_file(m->opt)) < 0) {
-		tn_log(TN_LOG_ERROR, "log: cannot open %s again: %s; going on with the old file", m->opt->log,
-		    strerror(errno));
+		tn_log(TN_LOG_ERROR, "log: cannot open %s again: %s; going on with the old file",
+		    m->opt->log, strerror(errno));
 		return;
 	}
 	tn_log_set_fd(fd);
@@ -704,7 +720,8 @@ on_front_message(struct sv_master *m, const struct sv_msg *msg)
 		drain(m, "tana-ctl");
 		break;
 	default:
-		tn_log(TN_LOG_ERROR, "the front sends what it must not (message %u); ending it", msg->type);
+		tn_log(TN_LOG_ERROR, "the front sends what it must not (message %u); ending it",
+		    msg->type);
 		kill_child(&m->front);
 	}
 }
@@ -723,7 +740,8 @@ read_front(struct sv_master *m)
 			return;
 		if (n != (ssize_t)sizeof(msg) || msg.magic != SV_PROTO_MAGIC) {
 			if (n != TN_ECLOSED)
-				tn_log(TN_LOG_ERROR, "the front sends a malformed message; ending it");
+				tn_log(
+				    TN_LOG_ERROR, "the front sends a malformed message; ending it");
 			/* Closed: it is about to end; if not, it is of no use. */
 			kill_child(&m->front);
 			tn_fd_close(&m->channel);
@@ -798,7 +816,10 @@ timeout_ms(const struct sv_master *m)
 static struct child *
 child_at(struct sv_master *m, size_t i)
 {
-	return i == 0 ? &m->front : i == 1 ? &m->compiler : i < 2 + ZYGOTES_MAX ? &m->zygote[i - 2] : NULL;
+	return i == 0           ? &m->front :
+	    i == 1              ? &m->compiler :
+	    i < 2 + ZYGOTES_MAX ? &m->zygote[i - 2] :
+				  NULL;
 }
 
 static void
@@ -825,7 +846,7 @@ turn(struct sv_master *m, const sigset_t *unblocked)
 	ready = ppoll(p, n, ms >= 0 ? &ts : NULL, unblocked);
 	if (ready < 0 && errno != EINTR)
 		tn_panic("ppoll: %s", strerror(errno));
-	/* It lets signals in only while it waits: a child that always has words must not keep them out. */
+	/* It lets signals in only while it waits: nobody who talks on and on keeps them out. */
 	(void)sigprocmask(SIG_SETMASK, unblocked, &blocked);
 	(void)sigprocmask(SIG_SETMASK, &blocked, NULL);
 	if (ready <= 0)
@@ -924,10 +945,11 @@ prepare(struct sv_master *m, struct tn_buf *err)
 
 	sv_system_look(&sys);
 	m->root = sys.root;
-	if (m->root && sv_user_pair(&m->user, &m->worker_user, m->opt->user, m->opt->worker_user, err) != 0)
+	if (m->root &&
+	    sv_user_pair(&m->user, &m->worker_user, m->opt->user, m->opt->worker_user, err) != 0)
 		return TN_EXIT_CONFIG;
-	if ((m->worker_program = sv_program_find("worker_program", m->opt->worker_program, "tana-worker",
-	    TANA_LIBEXECDIR, err)) == NULL)
+	if ((m->worker_program = sv_program_find("worker_program", m->opt->worker_program,
+		 "tana-worker", TANA_LIBEXECDIR, err)) == NULL)
 		return TN_EXIT_FAILURE;
 	if (sv_rundir_make(m->opt->run_dir, err) != 0)
 		return TN_EXIT_FAILURE;
@@ -1007,9 +1029,16 @@ enum tn_exit
 sv_master_run(const struct sv_config *cfg, struct tn_options **opt, struct sv_daemon *daemon)
 {
 	struct sv_master m = {
-		.cfg = cfg, .opt = *opt, .daemon = daemon,
-		.control = { .fd = -1 }, .contracts_fd = -1, .state_fd = -1, .null_fd = -1, .log_fd = -1,
-		.self_fd = -1, .channel = -1,
+		.cfg = cfg,
+		.opt = *opt,
+		.daemon = daemon,
+		.control = { .fd = -1 },
+		.contracts_fd = -1,
+		.state_fd = -1,
+		.null_fd = -1,
+		.log_fd = -1,
+		.self_fd = -1,
+		.channel = -1,
 		/* A zygote takes its time to warm up, a compiler its time to fail. */
 		.zygotes = { .burst = 16, .every_us = 1000000 },
 		.compilers = { .burst = 32, .every_us = 500000 },
@@ -1031,7 +1060,8 @@ sv_master_run(const struct sv_config *cfg, struct tn_options **opt, struct sv_da
 	}
 	tn_log(TN_LOG_INFO, "tana-edge %s starts, configuration %s", PACKAGE_VERSION,
 	    cfg->path != NULL ? cfg->path : "of defaults and command line");
-	if ((rc = prepare(&m, &err)) != 0 || (rc = start_front(&m, &err) != 0 ? TN_EXIT_FAILURE : 0) != 0) {
+	if ((rc = prepare(&m, &err)) != 0 ||
+	    (rc = start_front(&m, &err) != 0 ? TN_EXIT_FAILURE : 0) != 0) {
 		complain(&m, "%.*s", bufint(&err), bufstr(&err));
 		m.code = (enum tn_exit)rc;
 		goto out;

@@ -13,7 +13,7 @@
 #include "sv_config.h"
 #include "sv_daemon.h"
 
-/* The hidden first argument of this program: be the front (descriptor SV_FRONT_FD is the master). */
+/* The hidden first argument of this program: be the front (SV_FRONT_FD is the master). */
 #define SV_FRONT_ARG	"--front"
 
 /*

@@ -41,8 +41,10 @@ sv_rundir_make(const char *path, struct tn_buf *err)
 		return TN_ESYS;
 	}
 	if ((st.st_mode & S_IWOTH) != 0) {
-		tn_buf_printf(err, "run_dir: everybody can write to %s: a directory of the server's own is "
-		    "needed", path);
+		tn_buf_printf(err,
+		    "run_dir: everybody can write to %s: a directory of the server's own is "
+		    "needed",
+		    path);
 		return TN_EDENIED;
 	}
 	if (access(path, W_OK | X_OK) != 0) {
@@ -73,7 +75,8 @@ same_file(int fd, const char *path)
 {
 	struct stat a, b;
 
-	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev &&
+	    a.st_ino == b.st_ino;
 }
 
 int

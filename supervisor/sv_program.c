@@ -50,7 +50,8 @@ sv_program_find(const char *option, const char *value, const char *name, const c
 		goto nomem;
 	if (is_program(path))
 		return path;
-	tn_buf_printf(err, "%s: there is no program %s, neither in %s nor in %s", option, name, self, dir);
+	tn_buf_printf(
+	    err, "%s: there is no program %s, neither in %s nor in %s", option, name, self, dir);
 	free(path);
 	return NULL;
 nomem:
@@ -89,7 +90,8 @@ sv_program_explain(const char *path, const struct sv_user *user, bool ancestors,
 	while (ancestors && (p = strchr(p + 1, '/')) != NULL) {
 		*p = '\0';
 		if (stat(part, &st) == 0 && !permits(&st, user, 1)) {
-			tn_buf_printf(err, "user %s cannot reach %s: %s is closed to it", user->name, real, part);
+			tn_buf_printf(err, "user %s cannot reach %s: %s is closed to it",
+			    user->name, real, part);
 			return true;
 		}
 		*p = '/';

@@ -23,7 +23,7 @@ enum sv_msg_type {
 	SV_MSG_ZYGOTE,		/* fds: channel (tn_zygote.h), pidfd; arg = generation; status != 0: failed, errno, no fds */
 	SV_MSG_ZYGOTE_DEAD,	/* arg = generation, status as of waitpid */
 	SV_MSG_COMPILER,	/* fd: stream socket; status != 0: failed, errno, no fd */
-	SV_MSG_COMPILER_DEAD,	/* status as of waitpid */
+	SV_MSG_COMPILER_DEAD,	/* status as of waitpid (not sent: its socket's end says it, in order) */
 	SV_MSG_CONFIG,		/* fd: the new configuration (SIGHUP), to apply as tn_options_reload says; re-read contracts too */
 	SV_MSG_LOG,		/* fd: the log file, opened again */
 	SV_MSG_DRAIN,		/* finish what is in progress, exit 0 */

@@ -34,8 +34,9 @@ sv_user_find(struct sv_user *u, const char *option, const char *name, struct tn_
 		return TN_ENOENT;
 	}
 	if (pw->pw_uid == 0 || pw->pw_gid == 0) {
-		tn_buf_printf(err, "%s: '%s' is root, or in root's group: an unprivileged user is needed",
-		    option, name);
+		tn_buf_printf(err,
+		    "%s: '%s' is root, or in root's group: an unprivileged user is needed", option,
+		    name);
 		return TN_EDENIED;
 	}
 	(void)snprintf(u->name, sizeof(u->name), "%s", pw->pw_name);
@@ -43,7 +44,8 @@ sv_user_find(struct sv_user *u, const char *option, const char *name, struct tn_
 	u->gid = pw->pw_gid;
 	u->ngroups = SV_USER_GROUPS_MAX;
 	if (getgrouplist(pw->pw_name, pw->pw_gid, u->groups, &u->ngroups) < 0) {
-		tn_buf_printf(err, "%s: '%s' is in more than %d groups", option, name, SV_USER_GROUPS_MAX);
+		tn_buf_printf(
+		    err, "%s: '%s' is in more than %d groups", option, name, SV_USER_GROUPS_MAX);
 		return TN_ELIMIT;
 	}
 	return 0;
@@ -59,8 +61,10 @@ sv_user_pair(struct sv_user *front, struct sv_user *worker, const char *user,
 	    (rc = sv_user_find(worker, "worker_user", worker_user, err)) != 0)
 		return rc;
 	if (front->uid == worker->uid) {
-		tn_buf_printf(err, "user and worker_user are both '%s': contracts must not run as the user "
-		    "of the process that reads the network", front->name);
+		tn_buf_printf(err,
+		    "user and worker_user are both '%s': contracts must not run as the user "
+		    "of the process that reads the network",
+		    front->name);
 		return TN_EINVAL;
 	}
 	return 0;
@@ -77,8 +81,8 @@ sv_user_become(const struct sv_user *u, int with_groups)
 		return -1;
 	if (getresuid(&r, &e, &s) != 0 || getresgid(&rg, &eg, &sg) != 0)
 		return -1;
-	if (r != u->uid || e != u->uid || s != u->uid || rg != u->gid || eg != u->gid || sg != u->gid ||
-	    setuid(0) == 0) {
+	if (r != u->uid || e != u->uid || s != u->uid || rg != u->gid || eg != u->gid ||
+	    sg != u->gid || setuid(0) == 0) {
 		errno = EPERM;
 		return -1;
 	}

@@ -52,7 +52,8 @@ void
 sv_system_look(struct sv_system *s)
 {
 	s->root = geteuid() == 0;
-	s->landlock = syscall(SYS_landlock_create_ruleset, NULL, (size_t)0, LANDLOCK_VERSION_FLAG) > 0;
+	s->landlock =
+	    syscall(SYS_landlock_create_ruleset, NULL, (size_t)0, LANDLOCK_VERSION_FLAG) > 0;
 	s->mdwe = prctl(PR_GET_MDWE, 0, 0, 0, 0) >= 0;
 	s->try = sv_child_try;
 }
@@ -65,7 +66,7 @@ find_namespaces(struct sv_plan *p, const struct sv_system *sys, int *error)
 
 	for (i = 0; i < NNAMESPACES; i++)
 		all |= namespaces[i].flags;
-	/* As root without a user namespace, if the kernel lets us: root may be less than it seems. */
+	/* As root without a user namespace, if it can be: root may be less than it seems. */
 	if (sys->root && (*error = sys->try(all)) == 0)
 		p->namespaces = all;
 	else if ((*error = sys->try(all | CLONE_NEWUSER)) == 0)
@@ -85,7 +86,8 @@ find_namespaces(struct sv_plan *p, const struct sv_system *sys, int *error)
 }
 
 int
-sv_plan_make(struct sv_plan *p, enum sv_sandbox mode, const struct sv_system *sys, struct tn_buf *err)
+sv_plan_make(
+    struct sv_plan *p, enum sv_sandbox mode, const struct sv_system *sys, struct tn_buf *err)
 {
 	uint32_t wanted = 0;
 	char names[TN_LAYERS_TEXT];
@@ -95,7 +97,8 @@ sv_plan_make(struct sv_plan *p, enum sv_sandbox mode, const struct sv_system *sy
 	*p = (struct sv_plan){ 0, 0, 0 };
 	if (mode == SV_SANDBOX_OFF)
 		return 0;
-	p->required = (TN_LAYER_SECCOMP | TN_LAYER_RLIMITS | TN_LAYER_NNP | TN_LAYER_NOCAPS) & BUILD_LAYERS;
+	p->required =
+	    (TN_LAYER_SECCOMP | TN_LAYER_RLIMITS | TN_LAYER_NNP | TN_LAYER_NOCAPS) & BUILD_LAYERS;
 	if (sys->root)
 		p->required |= TN_LAYER_UID;
 	find_namespaces(p, sys, &error);
@@ -124,8 +127,8 @@ sv_plan_make(struct sv_plan *p, enum sv_sandbox mode, const struct sv_system *sy
 }
 
 static int
-send_setup(int fd, const struct tn_options *o, const struct sv_plan *p, const struct sv_user *worker,
-    uint64_t generation)
+send_setup(int fd, const struct tn_options *o, const struct sv_plan *p,
+    const struct sv_user *worker, uint64_t generation)
 {
 	struct tn_zy_setup s = {
 		.magic = TN_ZY_MAGIC,

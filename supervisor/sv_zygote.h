@@ -12,7 +12,7 @@
 #include "sv_user.h"
 #include "tn_options.h"
 
-enum sv_sandbox { SV_SANDBOX_FULL, SV_SANDBOX_AVAILABLE, SV_SANDBOX_OFF };	/* options.def's order */
+enum sv_sandbox { SV_SANDBOX_FULL, SV_SANDBOX_AVAILABLE, SV_SANDBOX_OFF }; /* options.def's order */
 
 struct sv_plan {
 	uint64_t	namespaces;	/* CLONE_NEW... for clone */
@@ -40,8 +40,8 @@ int sv_plan_make(struct sv_plan *p, enum sv_sandbox mode, const struct sv_system
  * stays.  On success *channel is the front's end, *pidfd and *pid are the
  * caller's.  Else a TN_E code, *error an errno that is not 0, err the reason.
  */
-int sv_zygote_start(const struct tn_options *o, const struct sv_plan *p, const struct sv_user *worker,
-    const char *program, uint64_t generation, int null_fd, int log_fd, int *channel, pid_t *pid,
-    int *pidfd, int *error, struct tn_buf *err);
+int sv_zygote_start(const struct tn_options *o, const struct sv_plan *p,
+    const struct sv_user *worker, const char *program, uint64_t generation, int null_fd, int log_fd,
+    int *channel, pid_t *pid, int *pidfd, int *error, struct tn_buf *err);
 
 #endif

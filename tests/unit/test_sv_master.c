@@ -70,8 +70,8 @@ static void
 describe_self(struct tn_buf *b)
 {
 	static const char *const ns[] = { "net", "pid", "mnt", "ipc", "uts", "user" };
-	static const char *const fields[] = { "Uid", "Gid", "Groups", "CapPrm", "CapEff", "CapInh", "CapAmb",
-	    "NoNewPrivs" };
+	static const char *const fields[] = { "Uid", "Gid", "Groups", "CapPrm", "CapEff", "CapInh",
+		"CapAmb", "NoNewPrivs" };
 	struct rlimit rl;
 	char path[64], target[64];
 	ssize_t n;
@@ -95,8 +95,8 @@ describe_self(struct tn_buf *b)
 	(void)getrlimit(RLIMIT_FSIZE, &rl);
 	tn_buf_printf(b, "fsize=%lld ", (long long)rl.rlim_cur);
 	(void)prctl(PR_GET_PDEATHSIG, &sig);
-	tn_buf_printf(b, "pdeathsig=%d home=%s sid=%s ", sig, getenv("HOME") != NULL ? getenv("HOME") : "-",
-	    getsid(0) == getpid() ? "own" : "other");
+	tn_buf_printf(b, "pdeathsig=%d home=%s sid=%s ", sig,
+	    getenv("HOME") != NULL ? getenv("HOME") : "-", getsid(0) == getpid() ? "own" : "other");
 }
 
 /* ---- the fake zygote and compiler ---- */
@@ -111,11 +111,13 @@ zygote_main(void)
 
 	describe_self(&b);
 	if (recv(TN_ZYGOTE_FD, &s, sizeof(s), 0) == (ssize_t)sizeof(s))
-		tn_buf_printf(&b, "magic=%s generation=%llu memory=%llu body=%llu reply=%llu isolation=%u "
-		    "uid=%u gid=%u present=%x required=%x ", s.magic == TN_ZY_MAGIC ? "ok" : "bad",
-		    (unsigned long long)s.generation, (unsigned long long)s.memory_max,
-		    (unsigned long long)s.body_max, (unsigned long long)s.reply_max, s.isolation, s.uid, s.gid,
-		    s.layers_present, s.layers_required);
+		tn_buf_printf(&b,
+		    "magic=%s generation=%llu memory=%llu body=%llu reply=%llu isolation=%u "
+		    "uid=%u gid=%u present=%x required=%x ",
+		    s.magic == TN_ZY_MAGIC ? "ok" : "bad", (unsigned long long)s.generation,
+		    (unsigned long long)s.memory_max, (unsigned long long)s.body_max,
+		    (unsigned long long)s.reply_max, s.isolation, s.uid, s.gid, s.layers_present,
+		    s.layers_required);
 	(void)fprintf(stderr, "words \033[31m and\tmore\n");
 	for (i = 0; i < 500; i++)
 		(void)fprintf(stderr, "flood %d\n", i);
@@ -138,10 +140,12 @@ compiler_main(int argc, char **argv)
 	    open("/etc/x", O_WRONLY | O_CREAT, 0600), open("/x", O_WRONLY | O_CREAT, 0600),
 	    argc > 3 ? access(argv[3], R_OK | X_OK) : -2);
 	if (argc > 3 && chdir(argv[3]) == 0)
-		tn_buf_printf(&b, "write=%s ", open("x", O_WRONLY | O_CREAT, 0600) < 0 && errno == EROFS ?
-		    "readonly" : "other");
+		tn_buf_printf(&b, "write=%s ",
+		    open("x", O_WRONLY | O_CREAT, 0600) < 0 && errno == EROFS ? "readonly" :
+										"other");
 	if (chdir(getenv("HOME")) == 0)
-		tn_buf_printf(&b, "home_write=%s ", open("x", O_WRONLY | O_CREAT, 0600) >= 0 ? "yes" : "no");
+		tn_buf_printf(
+		    &b, "home_write=%s ", open("x", O_WRONLY | O_CREAT, 0600) >= 0 ? "yes" : "no");
 	(void)send(3, b.p, b.len, 0);
 	while (recv(3, &byte, 1, 0) > 0)
 		;
@@ -177,7 +181,8 @@ ff_options(int fd)
 
 	if (fstat(fd, &st) != 0 || (text = calloc(1, (size_t)st.st_size + 1)) == NULL ||
 	    pread(fd, text, (size_t)st.st_size, 0) != st.st_size ||
-	    tn_options_parse(o, "configuration", (struct tn_str){ text, (size_t)st.st_size }, &err) != 0)
+	    tn_options_parse(
+		o, "configuration", (struct tn_str){ text, (size_t)st.st_size }, &err) != 0)
 		exit(91);
 	free(text);
 	return o;
@@ -242,7 +247,8 @@ ff_command(const char *cmd, struct tn_buf *b)
 	} else if (sscanf(cmd, "zygote %llu", &n) == 1) {
 		ff_tell(SV_MSG_WANT_ZYGOTE, n);
 		m = ff_wait(SV_MSG_ZYGOTE, fds, &nfds);
-		tn_buf_printf(b, "arg=%llu status=%d fds=%d ", (unsigned long long)m.arg, m.status, nfds);
+		tn_buf_printf(
+		    b, "arg=%llu status=%d fds=%d ", (unsigned long long)m.arg, m.status, nfds);
 		if (m.status == 0 && nfds == 2) {
 			tn_buf_printf(b, "host_pid=%d ", (int)tn_fd_pidfd_pid(fds[1]));
 			ff_read_all(fds[0], b);
@@ -277,8 +283,8 @@ ff_command(const char *cmd, struct tn_buf *b)
 			tn_options_free(&ff.opt);
 			ff.opt = ff_options(fds[0]);
 			(void)close(fds[0]);
-			tn_buf_printf(b, "workers_max=%lld memory_max=%llu ", (long long)ff.opt->workers_max,
-			    (unsigned long long)ff.opt->memory_max);
+			tn_buf_printf(b, "workers_max=%lld memory_max=%llu ",
+			    (long long)ff.opt->workers_max, (unsigned long long)ff.opt->memory_max);
 		}
 	} else if (strcmp(cmd, "wait-log") == 0) {
 		m = ff_wait(SV_MSG_LOG, fds, &nfds);
@@ -365,7 +371,8 @@ front_main(void)
 		if ((p[1].revents & POLLHUP) != 0)
 			return 96;
 		/* LOG and CONFIG are left for the command that waits for them. */
-		if ((p[1].revents & POLLIN) != 0 && recv(SV_FRONT_FD, &m, sizeof(m), MSG_PEEK) > 0) {
+		if ((p[1].revents & POLLIN) != 0 &&
+		    recv(SV_FRONT_FD, &m, sizeof(m), MSG_PEEK) > 0) {
 			if (m.type == SV_MSG_DRAIN)
 				ff.drain_seen = true;
 			else {
@@ -408,7 +415,8 @@ static void
 copy_self(const char *to)
 {
 	char block[65536];
-	int in = open("/proc/self/exe", O_RDONLY), out = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0755);
+	int in = open("/proc/self/exe", O_RDONLY),
+	    out = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0755);
 	ssize_t n;
 
 	assert_true(in >= 0 && out >= 0);
@@ -654,8 +662,10 @@ test_front_has_no_privilege(void **state)
 	info = ask(s, "info");
 	if (root()) {
 		assert_non_null(pw);
-		assert_true(has(info, "Uid:,%u,%u,%u,%u ", pw->pw_uid, pw->pw_uid, pw->pw_uid, pw->pw_uid));
-		assert_true(has(info, "Gid:,%u,%u,%u,%u ", pw->pw_gid, pw->pw_gid, pw->pw_gid, pw->pw_gid));
+		assert_true(
+		    has(info, "Uid:,%u,%u,%u,%u ", pw->pw_uid, pw->pw_uid, pw->pw_uid, pw->pw_uid));
+		assert_true(
+		    has(info, "Gid:,%u,%u,%u,%u ", pw->pw_gid, pw->pw_gid, pw->pw_gid, pw->pw_gid));
 	}
 	assert_true(has(info, "CapPrm:,0000000000000000 "));
 	assert_true(has(info, "CapEff:,0000000000000000 "));
@@ -801,7 +811,8 @@ test_zygote(void **state)
 	start(s, (const char *const[]){ "memory_max=32m", "isolation=process", NULL });
 	z = ask(s, "zygote 7");
 	assert_true(has(z, "arg=7 status=0 fds=2 "));
-	assert_true(has(z, "magic=ok generation=7 memory=33554432 body=1048576 reply=8388608 isolation=1 "));
+	assert_true(has(
+	    z, "magic=ok generation=7 memory=33554432 body=1048576 reply=8388608 isolation=1 "));
 	assert_true(has(z, "fd0 fd1 fd2 fd3 "));
 	assert_null(strstr(z, "fd4 "));
 	if (root())
@@ -914,7 +925,8 @@ test_compiler(void **state)
 	assert_true(has(c, "status=0 "));
 	assert_true(has(c, "args=--contracts,%s/contracts ", s->dir));
 	if (root()) {
-		assert_true(has(c, "Uid:,%u,%u,%u,%u ", pw->pw_uid, pw->pw_uid, pw->pw_uid, pw->pw_uid));
+		assert_true(
+		    has(c, "Uid:,%u,%u,%u,%u ", pw->pw_uid, pw->pw_uid, pw->pw_uid, pw->pw_uid));
 		assert_true(has(c, "Groups:,, "));
 	}
 	assert_true(has(c, "CapPrm:,0000000000000000 "));
@@ -1099,15 +1111,21 @@ test_bad_start(void **state)
 		int		 code;
 		const char	*log;
 	} cases[] = {
-		{ "contracts=/nonexistent/c", TN_EXIT_FAILURE, "contracts: cannot open /nonexistent/c" },
-		{ "run_dir=/nonexistent/run", TN_EXIT_FAILURE, "run_dir: cannot make /nonexistent/run" },
+		{ "contracts=/nonexistent/c", TN_EXIT_FAILURE,
+		    "contracts: cannot open /nonexistent/c" },
+		{ "run_dir=/nonexistent/run", TN_EXIT_FAILURE,
+		    "run_dir: cannot make /nonexistent/run" },
 		{ "run_dir=/dev/null", TN_EXIT_FAILURE, "run_dir: /dev/null is not a directory" },
 		{ "run_dir=/tmp", TN_EXIT_FAILURE, "run_dir: everybody can write to /tmp" },
-		{ "state_dir=/nonexistent/s", TN_EXIT_FAILURE, "state_dir: cannot make /nonexistent/s" },
-		{ "listen=unix:/nonexistent/x", TN_EXIT_FAILURE, "cannot listen on unix:/nonexistent/x" },
+		{ "state_dir=/nonexistent/s", TN_EXIT_FAILURE,
+		    "state_dir: cannot make /nonexistent/s" },
+		{ "listen=unix:/nonexistent/x", TN_EXIT_FAILURE,
+		    "cannot listen on unix:/nonexistent/x" },
 		{ "listen=192.0.2.1:0", TN_EXIT_FAILURE, "this machine has no such address" },
-		{ "worker_program=/nonexistent", TN_EXIT_FAILURE, "worker_program: /nonexistent: No such file" },
-		{ "worker_program=/etc/passwd", TN_EXIT_FAILURE, "worker_program: /etc/passwd: not a program" },
+		{ "worker_program=/nonexistent", TN_EXIT_FAILURE,
+		    "worker_program: /nonexistent: No such file" },
+		{ "worker_program=/etc/passwd", TN_EXIT_FAILURE,
+		    "worker_program: /etc/passwd: not a program" },
 	};
 	static const struct {
 		const char	*option;
