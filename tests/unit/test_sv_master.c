@@ -656,6 +656,7 @@ test_front_has_no_privilege(void **state)
 {
 	struct server *s = *state;
 	struct passwd *pw = getpwnam("www-data");
+	struct rlimit rl;
 	char *info;
 
 	start(s, (const char *const[]){ "connections_max=200", "workers_max=60", NULL });
@@ -678,8 +679,9 @@ test_front_has_no_privilege(void **state)
 	/* 0-3 from the start; 4 to 6 came as messages (listening, control), 7 is our connection. */
 	assert_true(has(info, "fd0 fd1 fd2 fd3 "));
 	assert_null(strstr(info, "fd9 "));
-	/* 200 connections, 6 for each of 60 workers, 1024 to spare */
-	assert_true(has(info, "nofile=1584 "));
+	/* 200 connections, 6 for each of 60 workers, 1024 to spare; or what an ordinary user may. */
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &rl), 0);
+	assert_true(has(info, "nofile=%d ", !root() && rl.rlim_max < 1584 ? (int)rl.rlim_max : 1584));
 	free(info);
 }
 
@@ -843,7 +845,8 @@ static void
 test_zygote_gossip(void **state)
 {
 	struct server *s = *state;
-	char *log;
+	char *log, *p;
+	size_t floods = 0;
 
 	start(s, NULL);
 	free(ask(s, "zygote 1"));
@@ -855,8 +858,9 @@ test_zygote_gossip(void **state)
 	assert_non_null(strstr(log, "words"));
 	assert_null(strchr(log, '\033'));
 	/* The flood is not. */
-	assert_non_null(strstr(log, "flood 1"));
-	assert_null(strstr(log, "flood 499"));
+	for (p = log; (p = strstr(p, "flood ")) != NULL; p++)
+		floods++;
+	assert_in_range(floods, 1, 499);
 	free(log);
 }
 
@@ -880,7 +884,7 @@ test_zygote_limits(void **state)
 	free(z);
 	free(ask(s, "kill-zygote 4"));
 	/* And more often. */
-	for (i = 10; i < 60; i++) {
+	for (i = 10; i < 2000 && refused == 0; i++) {
 		(void)snprintf(cmd, sizeof(cmd), "zygote %d", i);
 		z = ask(s, cmd);
 		refused += strstr(z, "status=0 ") == NULL;
@@ -890,7 +894,7 @@ test_zygote_limits(void **state)
 		}
 		free(z);
 	}
-	assert_true(refused > 10);
+	assert_int_equal(refused, 1);
 }
 
 static void
