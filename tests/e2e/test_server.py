@@ -182,9 +182,8 @@ def test_nothing_of_a_request_is_seen_by_the_next(server):
         assert seen == [clean] * 8
 
 
+@pytest.mark.parametrize("server", [m for m in MODES if m != "reuse"], indirect=True)
 def test_vandalism_is_gone_with_its_request(server):
-    if server.mode == "reuse":
-        pytest.skip("mode reuse keeps what a contract did")
     for _ in range(3):
         assert server.get("/vandal").status in (200, 500)
         a = server.get("/facts")
