@@ -6,7 +6,6 @@
 #include "sv_config.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -20,6 +19,7 @@ void
 sv_config_init(struct sv_config *c)
 {
 	memset(c, 0, sizeof(*c));
+	c->base = getcwd(NULL, 0);
 }
 
 void
@@ -31,20 +31,21 @@ sv_config_fini(struct sv_config *c)
 		free(c->set[i]);
 	free(c->set);
 	free(c->path);
-	sv_config_init(c);
+	free(c->base);
+	memset(c, 0, sizeof(*c));
 }
 
 /* Make *path (malloc'ed) absolute. */
 static int
-absolute(char **path)
+absolute(const struct sv_config *c, char **path)
 {
-	char cwd[PATH_MAX], *full;
+	char *full;
 
 	if (**path == '/' || **path == '\0')
 		return 0;
-	if (getcwd(cwd, sizeof(cwd)) == NULL)
+	if (c->base == NULL)
 		return TN_ESYS;
-	if (asprintf(&full, "%s/%s", cwd, *path) < 0)
+	if (asprintf(&full, "%s/%s", strcmp(c->base, "/") == 0 ? "" : c->base, *path) < 0)
 		return TN_ENOMEM;
 	free(*path);
 	*path = full;
@@ -52,7 +53,7 @@ absolute(char **path)
 }
 
 static int
-absolute_after(char **text, const char *prefix)
+absolute_after(const struct sv_config *c, char **text, const char *prefix)
 {
 	size_t n = strlen(prefix);
 	char *path, *full;
@@ -62,7 +63,7 @@ absolute_after(char **text, const char *prefix)
 		return 0;
 	if ((path = strdup(*text + n)) == NULL)
 		return TN_ENOMEM;
-	if ((rc = absolute(&path)) == 0) {
+	if ((rc = absolute(c, &path)) == 0) {
 		if (asprintf(&full, "%s%s", prefix, path) < 0)
 			rc = TN_ENOMEM;
 		else {
@@ -78,7 +79,7 @@ int
 sv_config_file(struct sv_config *c, const char *path, struct tn_buf *err)
 {
 	free(c->path);
-	if ((c->path = strdup(path)) == NULL || absolute(&c->path) != 0) {
+	if ((c->path = strdup(path)) == NULL || absolute(c, &c->path) != 0) {
 		tn_buf_puts(err, "out of memory");
 		return TN_ENOMEM;
 	}
@@ -115,7 +116,7 @@ sv_config_add(struct sv_config *c, const char *assignment)
 }
 
 static int
-absolute_all(struct tn_options *o)
+absolute_all(const struct sv_config *c, struct tn_options *o)
 {
 	char **paths[] = { &o->contracts, &o->run_dir, &o->state_dir, &o->worker_program,
 		&o->compiler };
@@ -123,14 +124,14 @@ absolute_all(struct tn_options *o)
 	int rc;
 
 	for (i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
-		if ((rc = absolute(paths[i])) != 0)
+		if ((rc = absolute(c, paths[i])) != 0)
 			return rc;
 	if (strcmp(o->log, "stderr") != 0 && strcmp(o->log, "syslog") != 0 &&
-	    (rc = absolute(&o->log)) != 0)
+	    (rc = absolute(c, &o->log)) != 0)
 		return rc;
 	for (i = 0; i < o->listen.n; i++)
 		if (strcmp(o->listen.v[i], "unix:") != 0 &&
-		    (rc = absolute_after(&o->listen.v[i], "unix:")) != 0)
+		    (rc = absolute_after(c, &o->listen.v[i], "unix:")) != 0)
 			return rc;
 	return 0;
 }
@@ -176,7 +177,7 @@ sv_config_load(const struct sv_config *c, struct tn_options **out, struct tn_buf
 		rc = tn_options_read(o, c->path, err);
 	for (i = 0; rc == 0 && i < c->nset; i++)
 		rc = tn_options_set(o, c->set[i], err);
-	if (rc == 0 && (rc = absolute_all(o)) != 0)
+	if (rc == 0 && (rc = absolute_all(c, o)) != 0)
 		tn_buf_printf(err, "cannot make paths absolute: %s", tn_strerror(rc));
 	if (rc == 0)
 		rc = tn_options_check(o, err);

@@ -11,9 +11,11 @@ struct sv_config {
 	char	 *path;			/* absolute; NULL: no file */
 	char	**set;			/* "name=value", in order */
 	size_t	  nset;
+	char	 *base;			/* where relative paths count from */
 	bool	  daemon;		/* no terminal: a log of stderr becomes syslog */
 };
 
+/* Remembers the working directory: relative paths count from it, whatever it is later. */
 void sv_config_init(struct sv_config *c);
 void sv_config_fini(struct sv_config *c);
 

@@ -86,6 +86,7 @@ struct sv_master {
 	struct child	 compiler;
 	bool		 compiler_wanted;	/* as soon as the old one is reaped */
 	struct bucket	 zygotes, compilers, reloads;
+	struct tn_log_limit gossip;	/* records that the front can make us write */
 
 	bool		 was_ready, draining, done;
 	uint64_t	 drain_due_us, term_us;	/* term: the first SIGTERM's time */
@@ -191,8 +192,8 @@ log_target(const struct sv_master *m)
 static void
 apply_log(const struct sv_master *m)
 {
-	tn_log_open("master", strcmp(m->opt->log, "syslog") == 0 ? -1 : log_target(m), (enum tn_log_level)m->opt->log_level,
-	    (enum tn_log_format)m->opt->log_format);
+	tn_log_open("master", strcmp(m->opt->log, "syslog") == 0 ? -1 : log_target(m),
+	    (enum tn_log_level)m->opt->log_level, (enum tn_log_format)m->opt->log_format);
 }
 
 static int
@@ -441,6 +442,14 @@ on_front_death(struct sv_master *m, int status)
 	tn_buf_fini(&how);
 }
 
+/* It asks for what it must not: it has lost its mind, or somebody has got hold of it. */
+static void
+refuse_front(struct sv_master *m, const char *what)
+{
+	tn_log(TN_LOG_ERROR, "the front asks for what it must not (%s); ending it", what);
+	kill_child(&m->front);
+}
+
 static struct child *
 free_zygote(struct sv_master *m)
 {
@@ -469,16 +478,17 @@ want_zygote(struct sv_master *m, uint64_t generation)
 	struct child *z = free_zygote(m);
 	struct tn_buf err = { 0 };
 	char who[48];
+	uint64_t dropped;
 	int fds[2] = { -1, -1 }, said = -1, error = EAGAIN;
 
 	if (find_zygote(m, generation) != NULL) {
-		tn_log(TN_LOG_WARN, "the front asks for zygote %llu again",
-		    (unsigned long long)generation);
+		refuse_front(m, "a zygote that it has");
 		return;
 	}
 	if (z == NULL || !allow(&m->zygotes)) {
-		tn_log(TN_LOG_WARN, "the front asks for %s zygotes",
-		    z == NULL ? "too many" : "too often for");
+		if (tn_log_allow(&m->gossip, tn_clock_us(), &dropped))
+			tn_log(TN_LOG_WARN, "the front asks for %s zygotes",
+			    z == NULL ? "too many" : "too often for");
 		tell_front(m, SV_MSG_ZYGOTE, generation, EAGAIN, NULL, 0);
 		return;
 	}
@@ -525,11 +535,13 @@ start_compiler(struct sv_master *m)
 	struct child *c = &m->compiler;
 	struct tn_buf err = { 0 };
 	char *program;
+	uint64_t dropped;
 	int fd = -1, said = -1, error = ENOENT;
 
 	m->compiler_wanted = false;
 	if (!allow(&m->compilers)) {
-		tn_log(TN_LOG_WARN, "the front asks too often for the compiler");
+		if (tn_log_allow(&m->gossip, tn_clock_us(), &dropped))
+			tn_log(TN_LOG_WARN, "the front asks too often for the compiler");
 		tell_front(m, SV_MSG_COMPILER, 0, EAGAIN, NULL, 0);
 		return;
 	}
@@ -678,6 +690,10 @@ reopen_log(struct sv_master *m)
 static void
 on_ready(struct sv_master *m)
 {
+	if (m->front_ready) {
+		refuse_front(m, "to be ready once more");
+		return;
+	}
 	m->front_ready = true;
 	if (m->was_ready) {
 		tn_log(TN_LOG_INFO, "serving again");
@@ -720,9 +736,7 @@ on_front_message(struct sv_master *m, const struct sv_msg *msg)
 		drain(m, "tana-ctl");
 		break;
 	default:
-		tn_log(TN_LOG_ERROR, "the front sends what it must not (message %u); ending it",
-		    msg->type);
-		kill_child(&m->front);
+		refuse_front(m, "an unknown message");
 	}
 }
 
@@ -1043,6 +1057,7 @@ sv_master_run(const struct sv_config *cfg, struct tn_options **opt, struct sv_da
 		.zygotes = { .burst = 16, .every_us = 1000000 },
 		.compilers = { .burst = 32, .every_us = 500000 },
 		.reloads = { .burst = 32, .every_us = 100000 },
+		.gossip = { .burst = 10 },
 	};
 	struct tn_buf err = { 0 };
 	struct child *c;

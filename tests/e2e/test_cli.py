@@ -342,6 +342,18 @@ def test_second_daemon_is_refused_with_the_pid_of_the_first(place):
     assert run(CTL, "-s", place.control, "stop").returncode == 0
 
 
+def test_relative_paths_stay_what_they_were_when_the_daemon_reads_them_again(place):
+    conf = place.path / "edge.conf"
+    conf.write_text(f"listen = 127.0.0.1:{place.port}\ncontracts = contracts\nrun_dir = run\nstate_dir = state\n"
+                    "log = log\nworkers_min = 1\n")
+    assert edge("-d", "-c", "edge.conf", cwd=place.path).returncode == 0
+    conf.write_text(conf.read_text() + "workers_max = 7\nmemory_max = 32m\n")
+    assert run(CTL, "-s", place.control, "reload").returncode == 0
+    log = place.path / "log"
+    assert "only after a restart: memory_max\n" in log.read_text()
+    assert run(CTL, "-s", place.control, "stop").returncode == 0
+
+
 def test_systemd_is_told_when_it_serves_and_when_it_ends(place):
     path = str(place.path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:

@@ -300,6 +300,9 @@ ff_command(const char *cmd, struct tn_buf *b)
 	} else if (strcmp(cmd, "bad-type") == 0) {
 		ff_tell(4711, 0);
 		tn_buf_puts(b, "sent ");
+	} else if (strcmp(cmd, "ready-again") == 0) {
+		ff_tell(SV_MSG_READY, 0);
+		tn_buf_puts(b, "sent ");
 	} else if (strcmp(cmd, "own-type") == 0) {
 		ff_tell(SV_MSG_START, 0);
 		tn_buf_puts(b, "sent ");
@@ -1090,7 +1093,7 @@ test_second_term(void **state)
 static void
 test_front_must_not(void **state)
 {
-	static const char *const bad[] = { "bad-type", "own-type", "short" };
+	static const char *const bad[] = { "bad-type", "own-type", "short", "ready-again" };
 	struct server *s = *state;
 	char *before, *after;
 	size_t i;
