@@ -76,7 +76,8 @@ in_net(const struct in6_addr *in6, const struct net *net)
 	unsigned whole = net->bits / 8, rest = net->bits % 8;
 
 	return memcmp(in6, &net->in6, whole) == 0 &&
-	    (rest == 0 || ((in6->s6_addr[whole] ^ net->in6.s6_addr[whole]) & (0xff00u >> rest) & 0xff) == 0);
+	    (rest == 0 ||
+		((in6->s6_addr[whole] ^ net->in6.s6_addr[whole]) & (0xff00u >> rest) & 0xff) == 0);
 }
 
 static bool
@@ -116,8 +117,10 @@ sv_forwarded_new(const struct tn_list *trusted, struct tn_buf *err)
 			f->n++;
 		} else {
 			if (err != NULL)
-				tn_buf_printf(err, "trusted_proxies: \"%s\" is neither an address nor "
-				    "ADDRESS/BITS nor unix", trusted->v[i]);
+				tn_buf_printf(err,
+				    "trusted_proxies: \"%s\" is neither an address nor "
+				    "ADDRESS/BITS nor unix",
+				    trusted->v[i]);
 			sv_forwarded_free(&f);
 		}
 	}

@@ -239,7 +239,9 @@ static void
 turn_away(struct sv_http *h, int fd)
 {
 	char id[SV_REQUEST_ID_MAX + 1];
-	struct sv_http_answer a = { .minor = 1, .close = true, .cors = h->opt->cors, .request_id = id };
+	struct sv_http_answer a = {
+		.minor = 1, .close = true, .cors = h->opt->cors, .request_id = id
+	};
 
 	sv_http_new_id(h, id);
 	tn_buf_reset(&h->head);
@@ -290,7 +292,8 @@ on_accept(evutil_socket_t lfd, short what, void *arg)
 			if (err == EMFILE || err == ENFILE) {
 				if (accept_and_refuse(h, lfd))
 					continue;
-			} else if (err != ENOBUFS && err != ENOMEM && err != EBADF && err != EINVAL) {
+			} else if (err != ENOBUFS && err != ENOMEM && err != EBADF &&
+			    err != EINVAL) {
 				continue;	/* that connection's trouble, not ours */
 			}
 			pause_accepting(h, "accept", err);
@@ -414,7 +417,8 @@ sv_http_reload(struct sv_http *h)
 	struct sv_forwarded *f = sv_forwarded_new(&h->opt->trusted_proxies, &err);
 
 	if (f == NULL) {
-		tn_log(TN_LOG_ERROR, "%.*s; the proxies of before stay trusted", (int)err.len, err.p);
+		tn_log(
+		    TN_LOG_ERROR, "%.*s; the proxies of before stay trusted", (int)err.len, err.p);
 	} else {
 		sv_forwarded_free(&h->trusted);
 		h->trusted = f;
@@ -458,8 +462,8 @@ sv_http_new(struct event_base *base, const struct tn_options *opt, struct sv_dis
 	h->ev_resume = event_new(base, -1, 0, on_resume, h);
 	h->ev_pause = evtimer_new(base, on_pause_over, h);
 	h->ev_drained = event_new(base, -1, 0, on_drained, h);
-	if (h->trusted == NULL || h->scratch == NULL || h->ev_timer == NULL || h->ev_resume == NULL ||
-	    h->ev_pause == NULL || h->ev_drained == NULL)
+	if (h->trusted == NULL || h->scratch == NULL || h->ev_timer == NULL ||
+	    h->ev_resume == NULL || h->ev_pause == NULL || h->ev_drained == NULL)
 		sv_http_free(&h);
 	return h;
 }

@@ -234,7 +234,8 @@ hopeless(const struct sv_http_scan *s, struct tn_str in, const struct sv_http_li
 	if (s->line <= start) {		/* the request line */
 		size_t n = in.len > start ? in.len - start : 0;
 
-		blank = n > 0 ? memchr(in.p + start, ' ', n < METHOD_MAX + 1 ? n : METHOD_MAX + 1) : NULL;
+		blank = n > 0 ? memchr(in.p + start, ' ', n < METHOD_MAX + 1 ? n : METHOD_MAX + 1) :
+				NULL;
 		if (blank == NULL)
 			return n > METHOD_MAX ? TN_FAULT_BAD_REQUEST : TN_FAULT_NONE;
 		/* Its version follows: a little more than the target may be here. */
@@ -633,7 +634,7 @@ chunk_byte(struct sv_http_chunks *k, char c)
 			if (++k->digits > SIZE_DIGITS_MAX)
 				return TN_FAULT_BAD_REQUEST;
 			k->left = k->left << 4 | (uint64_t)hex(c);
-			/* At once: http-parser, which sees the digits as they come, has a limit, too. */
+			/* At once: http-parser sees the digits as they come, and has a limit. */
 			return k->left > k->body_max ? TN_FAULT_BODY_SIZE : TN_FAULT_NONE;
 		}
 		if (k->digits == 0)

@@ -467,7 +467,7 @@ on_headers_complete(http_parser *p)
 	h->parsed_head = true;
 	h->parsed_chunked = (p->flags & F_CHUNKED) != 0;
 	h->parsed_length = p->content_length;
-	p->upgrade = 0;			/* or it would stop here */
+	p->upgrade = 0;			/* we do not: no byte is to be treated differently for it */
 	return 0;
 }
 
@@ -718,7 +718,8 @@ take_head(struct sv_http_conn *c, struct tn_str text, size_t more)
 		.body_max = h->opt->body_max, .trailer_max = h->opt->header_max
 	};
 	if (c->verdict == SV_HTTP_DISPATCH && head.length > 0)
-		(void)tn_buf_reserve(&c->rq->body, head.length < BODY_FIRST ? head.length : BODY_FIRST);
+		(void)tn_buf_reserve(
+		    &c->rq->body, head.length < BODY_FIRST ? head.length : BODY_FIRST);
 	if (head.expect && more == 0) {
 		/* Whose answer is known need not send the body. */
 		if (c->verdict == SV_HTTP_NOT_FOUND)
@@ -759,7 +760,8 @@ take_body_bytes(struct sv_http_conn *c, struct tn_str in)
 			return in.len;
 		}
 		done = c->chunks.done;
-		same = parse(c, (struct tn_str){ in.p, feed }) && (!done || parse(c, TN_STR("\r\n")));
+		same =
+		    parse(c, (struct tn_str){ in.p, feed }) && (!done || parse(c, TN_STR("\r\n")));
 	} else {
 		used = in.len < c->left ? in.len : (size_t)c->left;
 		c->left -= used;
@@ -921,7 +923,8 @@ on_read(evutil_socket_t fd, short what, void *arg)
 	}
 	if (own)
 		c->in.len += (size_t)n;
-	process(c, own ? (struct tn_str){ c->in.p, c->in.len } : (struct tn_str){ room, (size_t)n }, own);
+	process(c, own ? (struct tn_str){ c->in.p, c->in.len } : (struct tn_str){ room, (size_t)n },
+	    own);
 }
 
 /* -- from outside ---------------------------------------------------------------------------- */

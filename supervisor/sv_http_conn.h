@@ -137,8 +137,8 @@ struct sv_http {
 /* -- sv_http_conn.c -- */
 
 /* Takes fd.  `refuse`: answer 503 and be done.  NULL: no memory, fd is closed. */
-struct sv_http_conn *sv_http_conn_new(struct sv_http *h, int fd, const struct sockaddr_storage *peer,
-    bool refuse);
+struct sv_http_conn *
+sv_http_conn_new(struct sv_http *h, int fd, const struct sockaddr_storage *peer, bool refuse);
 void sv_http_conn_close(struct sv_http_conn *c);
 /* Its time in that queue is over; it is in none now. */
 void sv_http_conn_on_timeout(struct sv_http_conn *c, enum sv_http_wait wait);

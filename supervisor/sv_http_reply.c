@@ -56,9 +56,10 @@ put_date(struct tn_buf *out)
 	if (now != last || len == 0) {
 		gmtime_r(&now, &tm);
 		/* Not strftime(): its names are the locale's. */
-		len = snprintf(line, sizeof(line), "Date: %.3s, %02d %.3s %04d %02d:%02d:%02d GMT\r\n",
-		    days + 3 * tm.tm_wday, tm.tm_mday, months + 3 * tm.tm_mon,
-		    (tm.tm_year + 1900) % 10000, tm.tm_hour, tm.tm_min, tm.tm_sec);
+		len = snprintf(line, sizeof(line),
+		    "Date: %.3s, %02d %.3s %04d %02d:%02d:%02d GMT\r\n", days + 3 * tm.tm_wday,
+		    tm.tm_mday, months + 3 * tm.tm_mon, (tm.tm_year + 1900) % 10000, tm.tm_hour,
+		    tm.tm_min, tm.tm_sec);
 		last = now;
 	}
 	tn_buf_append(out, line, (size_t)len);
@@ -196,7 +197,8 @@ sv_http_reply_fault(struct tn_buf *out, const struct sv_http_answer *a, enum tn_
 		put_field(out, "Allow", reply != NULL ? reply->allow : tn_str(""));
 	if (info->status == 503) {
 		tn_buf_append(out, "Retry-After: ", 13);
-		put_number(out, reply != NULL && reply->retry_after > 0 ? reply->retry_after : RETRY_AFTER);
+		put_number(out,
+		    reply != NULL && reply->retry_after > 0 ? reply->retry_after : RETRY_AFTER);
 		tn_buf_append(out, "\r\n", 2);
 	}
 	put_rest(out, a, false);

@@ -129,7 +129,8 @@ decode(struct tn_str s, struct tn_buf *b, struct tn_str *v, size_t max)
 				break;
 			start[n] = b->len;
 		} else if (s.p[i] == '%' && i + 2 < s.len) {
-			tn_buf_append(b, &(char){ (char)(hex(s.p[i + 1]) << 4 | hex(s.p[i + 2])) }, 1);
+			tn_buf_append(
+			    b, &(char){ (char)(hex(s.p[i + 1]) << 4 | hex(s.p[i + 2])) }, 1);
 			i += 2;
 		} else {
 			tn_buf_append(b, &s.p[i], 1);
@@ -325,7 +326,8 @@ main(int argc, char **argv)
 		fail("http_echo");
 	term = evsignal_new(d.base, SIGTERM, on_term, &d);
 	usr1 = evsignal_new(d.base, SIGUSR1, on_usr1, &d);
-	if (term == NULL || usr1 == NULL || event_add(term, NULL) != 0 || event_add(usr1, NULL) != 0)
+	if (term == NULL || usr1 == NULL || event_add(term, NULL) != 0 ||
+	    event_add(usr1, NULL) != 0)
 		fail("signals");
 	fflush(stdout);
 	event_base_dispatch(d.base);

@@ -373,8 +373,11 @@ def test_upgrade_is_ignored(echo):
     c = echo.client()
     ws = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: AA=="]
     assert c.get("/echo", *ws).status == 200
-    c.send("POST /body HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nabc")
+    upgrade = "POST /body HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n"
+    c.send(upgrade + "Content-Length: 3\r\n\r\nabc" + upgrade +
+           "Transfer-Encoding: chunked\r\n\r\n3\r\ndef\r\n0\r\n\r\n")
     assert c.reply().body == b"abc"
+    assert c.reply().body == b"def"
     assert c.get("/echo").status == 200
 
 
@@ -732,8 +735,11 @@ def test_header_timeout(start):
 def test_header_timeout_is_not_put_off_by_a_drip(start):
     c = start(header_timeout_ms=300).client()
     c.send("GET /echo HTTP/1.1\r\nA: ")
-    while not select.select([c.s], [], [], 0.02)[0]:
+
+    def drip():
         c.send("b")
+        return select.select([c.s], [], [], 0)[0]
+    until("there is an answer", drip)
     c.refused(408, "request_timeout")
 
 

@@ -54,7 +54,8 @@ void
 sv_dispatch_submit(struct sv_dispatch *dp, struct sv_request **rqp)
 {
 	struct sv_request *rq = *rqp;
-	struct tn_str field[] = { TN_STR("x-body"), { rq->body.p, rq->body.len }, rq->query, rq->path };
+	struct tn_str field[] = { TN_STR("x-body"), { rq->body.p, rq->body.len }, rq->query,
+		rq->path };
 	struct sv_reply reply = { .status = 200, .headers = { field, 4 }, .body = rq->url };
 	size_t i;
 
@@ -88,10 +89,8 @@ sv_dispatch_cancel(struct sv_dispatch *dp, struct sv_request **rqp)
 static void
 begin(void)
 {
-	static const char *const options[] = {
-		"header_max=1k", "target_max=128", "body_max=64", "domain=d.e", "trusted_proxies=127.0.0.1",
-		"log_requests=off"
-	};
+	static const char *const options[] = { "header_max=1k", "target_max=128", "body_max=64",
+		"domain=d.e", "trusted_proxies=127.0.0.1", "log_requests=off" };
 	struct tn_buf err = { 0 };
 	size_t i;
 

@@ -59,10 +59,9 @@ test_networks(void **state)
 static void
 test_mistakes(void **state)
 {
-	static const char *const bad[] = {
-		"", "a", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/8x", "10.0.0.0/-1", "10.0.0", "::/129", "/8",
-		"[::1]", "10.0.0.0/8/8", "10.0.0.0/99999999999999999999", "proxy.example"
-	};
+	static const char *const bad[] = { "", "a", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/8x",
+		"10.0.0.0/-1", "10.0.0", "::/129", "/8", "[::1]", "10.0.0.0/8/8",
+		"10.0.0.0/99999999999999999999", "proxy.example" };
 	size_t i;
 
 	(void)state;
@@ -104,7 +103,8 @@ test_clients(void **state)
 	assert_string_equal(client(f, "::1", "1.2.3.4", NULL), "1.2.3.4");
 	/* the right-most that is not trusted; what stands before it anybody may have written */
 	assert_string_equal(client(f, "10.0.0.1", "6.6.6.6, 1.2.3.4", NULL), "1.2.3.4");
-	assert_string_equal(client(f, "10.0.0.1", "6.6.6.6 ,1.2.3.4,\t10.0.0.2, 10.0.0.3", NULL), "1.2.3.4");
+	assert_string_equal(
+	    client(f, "10.0.0.1", "6.6.6.6 ,1.2.3.4,\t10.0.0.2, 10.0.0.3", NULL), "1.2.3.4");
 	/* several fields are one list */
 	assert_string_equal(client(f, "10.0.0.1", "6.6.6.6, 1.2.3.4", "10.0.0.2"), "1.2.3.4");
 	assert_string_equal(client(f, "10.0.0.1", "6.6.6.6", "1.2.3.4"), "1.2.3.4");

@@ -85,8 +85,17 @@ static void
 test_framing_is_not_the_contracts(void **state)
 {
 	static const char *const names[] = {
-		"Content-Length", "content-length", "Transfer-Encoding", "Connection", "Keep-Alive", "Upgrade",
-		"Trailer", "TE", "Proxy-Connection", "Date", "X-Request-Id",
+		"Content-Length",
+		"content-length",
+		"Transfer-Encoding",
+		"Connection",
+		"Keep-Alive",
+		"Upgrade",
+		"Trailer",
+		"TE",
+		"Proxy-Connection",
+		"Date",
+		"X-Request-Id",
 	};
 	size_t i;
 
@@ -180,7 +189,8 @@ test_head_has_the_length_but_no_body(void **state)
 static void
 test_cors(void **state)
 {
-	static const struct tn_str f[] = { TN_STR("ACCESS-Control-Allow-Origin"), TN_STR("https://a") };
+	static const struct tn_str f[] = { TN_STR("ACCESS-Control-Allow-Origin"),
+		TN_STR("https://a") };
 	struct sv_http_answer a = plain;
 
 	(void)state;
@@ -237,7 +247,9 @@ test_server_timing(void **state)
 static void
 test_every_fault(void **state)
 {
-	struct sv_reply r = { .allow = TN_STR("GET"), .retry_after = 7, .message = TN_STR("secret") };
+	struct sv_reply r = {
+		.allow = TN_STR("GET"), .retry_after = 7, .message = TN_STR("secret")
+	};
 	unsigned f;
 
 	(void)state;
@@ -252,7 +264,8 @@ test_every_fault(void **state)
 		snprintf(text, sizeof(text), "HTTP/1.1 %d ", info->status);
 		assert_memory_equal(out.p, text, strlen(text));
 		assert_non_null(p = strstr(out.p, "\r\n\r\n"));
-		snprintf(text, sizeof(text), "{\"error\":{\"code\":\"%s\",\"message\":\"%s\",\"requestId\":\"id-1\"}}\n",
+		snprintf(text, sizeof(text),
+		    "{\"error\":{\"code\":\"%s\",\"message\":\"%s\",\"requestId\":\"id-1\"}}\n",
 		    info->code, info->message);
 		assert_string_equal(p + 4, text);
 		snprintf(text, sizeof(text), "Content-Length: %zu", strlen(p + 4));

@@ -64,7 +64,8 @@ test_routes(void **state)
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		const struct row *row = &rows[i];
 		struct sv_route r;
-		enum tn_fault fault = sv_route(tn_str(row->host), tn_str(row->path), tn_str(row->domain), &r);
+		enum tn_fault fault =
+		    sv_route(tn_str(row->host), tn_str(row->path), tn_str(row->domain), &r);
 
 		if (row->contract == NULL) {
 			assert_int_equal(fault, TN_FAULT_NOT_FOUND);
@@ -84,7 +85,8 @@ test_nul_is_no_end_of_an_identifier(void **state)
 
 	(void)state;
 	assert_false(sv_route_id_ok((struct tn_str){ "a\0b", 3 }));
-	assert_int_equal(sv_route(tn_str("a"), (struct tn_str){ "/a\0b", 4 }, tn_str(""), &r), TN_FAULT_NOT_FOUND);
+	assert_int_equal(sv_route(tn_str("a"), (struct tn_str){ "/a\0b", 4 }, tn_str(""), &r),
+	    TN_FAULT_NOT_FOUND);
 }
 
 int
