@@ -4,11 +4,13 @@ import http.client
 import json
 import re
 import socket
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import SANITIZED, until
+from conftest import BUILD, PATIENCE, SANITIZED, until
+from load import Load
 
 MODES = ("snapshot", "process", "reuse", "fresh")
 DEADLINE = 1500 if SANITIZED else 1000
@@ -491,6 +493,37 @@ def test_plain_js_changes_without_a_failed_request(editing):
         finally:
             stop.append(True)
         assert [bad for f in loads for bad in f.result()] == []
+
+
+def tana(server, *args):
+    return subprocess.run([BUILD / "tana", *args], cwd=server.dir, capture_output=True, text=True,
+                          timeout=PATIENCE, env=server.env, check=False)
+
+
+def test_deploy_switches_versions_under_load_and_refuses_what_is_broken(editing):
+    source = editing.dir / "source"
+    source.mkdir(exist_ok=True)
+    control = editing.run_dir / "control.sock"
+    deploy = ("deploy", source, "--id", "deployed", "--contracts", editing.contracts, "--reload", control)
+    (source / "get.ts").write_text(ts("v1"))
+    done = tana(editing, *deploy)
+    assert done.returncode == 0, done.stderr
+    assert editing.get("/deployed").json() == {"v": "v1"}
+    compiles = editing.stats()["compiles"]
+    with Load(editing, "/deployed", clients=2) as load:
+        for v in ("v2", "v3"):
+            (source / "get.ts").write_text(ts(v))
+            done = tana(editing, *deploy)
+            assert done.returncode == 0, done.stderr
+            assert editing.get("/deployed").json() == {"v": v}
+        (source / "get.ts").write_text("import { x } from 'tana/nonsense';\nexport const Get = () => x;\n")
+        done = tana(editing, *deploy)
+        assert done.returncode == 1
+        assert "get.ts:1" in done.stderr and "tana/nonsense" in done.stderr
+        load.wait(5)
+    assert load.bad == [] and load.broken == []
+    assert editing.get("/deployed").json() == {"v": "v3"}
+    assert editing.stats()["compiles"] == compiles		# the server compiled nothing itself
 
 
 def test_removed_contract_is_404_and_a_new_one_is_found(editing):
