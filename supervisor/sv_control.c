@@ -295,12 +295,19 @@ struct walk {
 	unsigned	 n;
 };
 
+/* One that was asked for and not heard of has no pid yet; a dead one may lend its pid to another. */
+static bool
+listed(const struct sv_worker *w)
+{
+	return w->state != TN_WS_DEAD && w->pid > 0;
+}
+
 static void
 count_worker(void *arg, const struct sv_worker *w)
 {
 	struct walk *k = arg;
 
-	k->n += w->state != TN_WS_DEAD;
+	k->n += listed(w);
 }
 
 static void
@@ -308,7 +315,7 @@ pack_worker(void *arg, const struct sv_worker *w)
 {
 	struct walk *k = arg;
 
-	if (w->state == TN_WS_DEAD)
+	if (!listed(w))
 		return;
 	msgpack_pack_map(k->pk, 7);
 	pack_number(k->pk, "pid", (uint64_t)w->pid);

@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import BUILD, PATIENCE, SANITIZED, until
+from conftest import BUILD, PATIENCE, SANITIZED, SOURCE, until
 from load import Load
 
 MODES = ("snapshot", "process", "reuse", "fresh")
@@ -251,11 +251,17 @@ def test_many_requests_at_a_time_are_all_answered(server):
     assert len({a.headers["x-request-id"] for a in answers}) == n
 
 
-def test_memory_and_pid_of_the_workers_are_told(server):
-    workers = server.workers()
-    assert {w["pid"] for w in workers} <= set(server.worker_pids()) | {w["pid"] for w in server.workers()}
-    for w in workers:
-        assert set(w) == {"pid", "generation", "state", "contract", "requests", "age", "memory"}
+def test_workers_are_listed_with_real_pids(server):
+    states = re.findall(r'^TN_WSTATE\(\w+,\s*"(\w+)"', (SOURCE / "common/states.def").read_text(), re.M)
+    with Load(server, "/facts", clients=3) as load:
+        for _ in range(10):
+            listed = server.workers()
+            for w in listed:
+                assert set(w) == {"pid", "generation", "state", "contract", "requests", "age", "memory"}
+                assert w["pid"] > 1 and w["state"] in states and w["state"] != "dead"
+            assert len({w["pid"] for w in listed}) == len(listed)
+            load.wait(1)
+    assert {w["pid"] for w in server.workers()} & set(server.worker_pids())
 
 
 # -- once ---------------------------------------------------------------------------
