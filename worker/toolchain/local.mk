@@ -26,7 +26,7 @@ TANA_SED = sed -e 's,@VERSION[@],$(PACKAGE_VERSION),' -e 's,@NODE[@],$(NODE),'
 tana: $(srcdir)/%D%/tana.in Makefile
 	$(AM_V_GEN)$(TANA_SED) -e 's,@NODE_MODULES[@],$(NODE_MODULES),' \
 	    -e 's,@WORKER[@],$(abs_top_builddir)/tana-worker,' -e 's,@CTL[@],$(abs_top_builddir)/tana-ctl,' \
-	    -e 's,@TOOLCHAIN[@],$(abs_top_srcdir)/%D%,' $(srcdir)/%D%/tana.in > $@.tmp && \
+	    -e "s,@TOOLCHAIN[@],`cd $(srcdir)/%D% && pwd`," $(srcdir)/%D%/tana.in > $@.tmp && \
 	chmod +x $@.tmp && mv $@.tmp $@
 %D%/tana: $(srcdir)/%D%/tana.in Makefile
 	$(AM_V_GEN)$(MKDIR_P) %D% && $(TANA_SED) -e 's,@NODE_MODULES[@],$(pkglibexecdir)/node_modules,' \
