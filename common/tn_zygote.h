@@ -13,7 +13,14 @@
 #include "tn_layers.h"
 
 #define TN_ZYGOTE_FD	3
-#define TN_ZY_MAGIC	0x7a793033u	/* changes with the structs below */
+#define TN_ZY_MAGIC	0x7a793034u	/* changes with the structs below */
+
+/*
+ * How a worker makes its heap the image again, from the slowest to the fastest:
+ * drop all private pages; read /proc/self/pagemap; PAGEMAP_SCAN.  (The choices of
+ * the option `restore`.)
+ */
+enum tn_restore { TN_RESTORE_DROP, TN_RESTORE_PAGEMAP, TN_RESTORE_SCAN };
 
 enum tn_isolation { TN_ISO_SNAPSHOT, TN_ISO_PROCESS, TN_ISO_REUSE, TN_ISO_FRESH };
 
@@ -29,6 +36,7 @@ struct tn_zy_setup {
 	uint32_t	layers_present;	/* what the master's clone gave already: TN_LAYER_ */
 	uint32_t	layers_required;/* fail without these; 0: no sandbox at all */
 	uint32_t	cpu_seconds;	/* RLIMIT_CPU of a worker, 0: none */
+	uint32_t	restore;	/* enum tn_restore: the best that may be used */
 };
 
 enum tn_zy_op { TN_ZY_SPAWN = 1, TN_ZY_SIGNAL, TN_ZY_EXIT };
@@ -53,7 +61,7 @@ enum tn_zy_event_type { TN_ZY_READY = 1, TN_ZY_FAILED, TN_ZY_SPAWNED, TN_ZY_EXIT
 
 /*
  * zygote -> front.
- * READY: warm; layers, warm_us and image_bytes are set.
+ * READY: warm; layers, restore, warm_us and image_bytes are set.
  * FAILED: text says which layer or step; the zygote exits.
  * SPAWNED: a pidfd comes with it (pid here is the namespace's; the host's is
  *   in /proc/self/fdinfo/PIDFD of the receiver); status != 0: fork failed, errno.
@@ -66,7 +74,7 @@ struct tn_zy_event {
 	int32_t		pid;
 	int32_t		status;
 	uint32_t	layers;
-	uint32_t	pad;
+	uint32_t	restore;	/* enum tn_restore: what the workers use */
 	uint64_t	warm_us;
 	uint64_t	image_bytes;	/* base image's high-water mark */
 	char		text[200];

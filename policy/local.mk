@@ -10,6 +10,7 @@ noinst_LIBRARIES += %D%/libpol.a
 	%D%/pol_landlock.c \
 	%D%/pol_layers.h \
 	%D%/pol_limits.c \
+	%D%/pol_pagemap.c \
 	%D%/pol_root.c \
 	%D%/pol_rules.c \
 	%D%/pol_rules.h \

@@ -72,7 +72,7 @@ add_rules(scmp_filter_ctx ctx, enum pol_filter_kind kind, const struct pol_param
 		struct scmp_arg_cmp tests[POL_TESTS_MAX];
 		int rc;
 
-		if ((r->filters & 1u << kind) == 0 || r->nr < 0)
+		if (!pol_rule_holds(r, kind, p))
 			continue;
 		for (size_t j = 0; j < r->ntests; j++)
 			tests[j] = comparison(&r->tests[j], p);

@@ -21,7 +21,14 @@ struct attributes {
 	uint64_t	net;		/* from version 4 */
 	uint64_t	scoped;		/* from version 6 */
 };
+struct beneath {
+	uint64_t	access;
+	int32_t		fd;
+} __attribute__((packed));
 
+#define PATH_BENEATH	1
+
+#define READ_FILE	(UINT64_C(1) << 2)
 #define FS_1		((UINT64_C(1) << 13) - 1)	/* EXECUTE ... MAKE_SYM */
 #define FS_2		(UINT64_C(1) << 13)		/* REFER */
 #define FS_3		(UINT64_C(1) << 14)		/* TRUNCATE */
@@ -38,8 +45,9 @@ pol_landlock_version(void)
 }
 
 int
-pol_landlock(char err[POL_ERR_MAX])
+pol_landlock(int readable, char err[POL_ERR_MAX])
 {
+	const struct beneath rule = { .access = READ_FILE, .fd = readable };
 	struct attributes a = { .fs = FS_1 };
 	size_t bytes = sizeof(a.fs);
 	int version, fd, rc = 0;
@@ -66,6 +74,9 @@ pol_landlock(char err[POL_ERR_MAX])
 	fd = (int)syscall(SYS_landlock_create_ruleset, &a, bytes, 0);
 	if (fd < 0)
 		return pol_err(err, "landlock_create_ruleset");
+	/* What cannot be allowed stays denied, which the process that wants it will see. */
+	if (readable >= 0)
+		(void)syscall(SYS_landlock_add_rule, fd, PATH_BENEATH, &rule, 0);
 	if (syscall(SYS_landlock_restrict_self, fd, 0) != 0)
 		rc = pol_err(err, "landlock_restrict_self");
 	(void)close(fd);

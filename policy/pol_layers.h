@@ -29,8 +29,12 @@ int pol_not_dumpable(char err[POL_ERR_MAX]);
 int pol_mdwe(char err[POL_ERR_MAX]);
 int pol_die_with(pid_t parent, char err[POL_ERR_MAX]);
 
-/* pol_landlock.c: deny all that the kernel's version knows.  Needs no_new_privs. */
-int pol_landlock(char err[POL_ERR_MAX]);
+/*
+ * pol_landlock.c: deny all that the kernel's version knows, but to read files
+ * beneath `readable` (-1: nothing; no error when that cannot be had).  Needs
+ * no_new_privs.
+ */
+int pol_landlock(int readable, char err[POL_ERR_MAX]);
 int pol_landlock_version(void);		/* 0: none */
 
 /* pol_limits.c */
@@ -43,6 +47,12 @@ int pol_limits_zygote(char err[POL_ERR_MAX]);
 /* `more`: bytes that may be mapped beyond `base`. */
 int pol_limits_worker(const struct pol_memory *base, uint64_t more, int nofile,
     uint32_t cpu_seconds, char err[POL_ERR_MAX]);
+
+/*
+ * pol_pagemap.c: the process's own pagemap as descriptor `as`, through /proc's
+ * descriptor (-1: not wanted), and not dumpable any more.  As pol_worker_pagemap().
+ */
+int pol_pagemap(int proc_fd, int as, char err[POL_ERR_MAX]);
 
 /* pol_fds.c: close all but `keep`, ascending; then `free_fd` must be the lowest free one. */
 int pol_fds(const int *keep, size_t nkeep, int free_fd, char err[POL_ERR_MAX]);

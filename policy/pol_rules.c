@@ -14,13 +14,22 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
-#define Z	(1u << POL_FILTER_ZYGOTE)
-#define W	(1u << POL_FILTER_WORKER)
-#define B	(1u << POL_FILTER_BUILDER)
+#define Z	POL_IN_(POL_FILTER_ZYGOTE)
+#define W	POL_IN_(POL_FILTER_WORKER)
+#define B	POL_IN_(POL_FILTER_BUILDER)
+
+/* Only where workers restore their arena in this way. */
+#define SCAN	POL_IF_(TN_RESTORE_SCAN)
+#define PAGEMAP	POL_IF_(TN_RESTORE_PAGEMAP)
+
+/* PAGEMAP_SCAN of linux/fs.h, Linux 6.7; its argument has 12 words. */
+#define ASK_PAGEMAP	_IOC(_IOC_READ | _IOC_WRITE, 'f', 16, 12 * sizeof(uint64_t))
 
 /* What glibc's fork() asks for. */
 #define FORK_FLAGS	(CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD)
@@ -46,6 +55,12 @@ static const struct pol_rule table[] = {
 	    EQ(4, 0), EQ(5, 0)) },
 	{ CALL(madvise), W, TESTS(IS(0, ARENA), IS(1, ARENA_SIZE), EQ(2, MADV_DONTNEED)) },
 	{ CALL(mmap), W, TESTS(IS(0, ARENA), IS(1, ARENA_SIZE), EQ(2, PROT_READ | PROT_WRITE),
+	    EQ(3, MAP_PRIVATE | MAP_FIXED), IS(4, IMAGE_FD), EQ(5, 0)) },
+	{ CALL(getrusage), Z | W | SCAN | PAGEMAP, TESTS(EQ(0, RUSAGE_SELF)) },
+	{ CALL(ioctl), Z | W | SCAN, TESTS(IS(0, PAGEMAP_FD), EQ(1, ASK_PAGEMAP)) },
+	{ CALL(pread64), W | PAGEMAP, TESTS(IS(0, PAGEMAP_FD)) },
+	/* The image once more, to be copied from; never writable. */
+	{ CALL(mmap), W | SCAN | PAGEMAP, TESTS(IS(0, SHADOW), IS(1, ARENA_SIZE), EQ(2, PROT_READ),
 	    EQ(3, MAP_PRIVATE | MAP_FIXED), IS(4, IMAGE_FD), EQ(5, 0)) },
 	{ CALL(close), W, TESTS(IS(0, IMAGE_FD)) },
 	/* Where the clock can be read in user space this is not called. */
@@ -81,6 +96,15 @@ static const struct pol_rule table[] = {
 	{ CALL(madvise), Z, ANY },
 	{ CALL(brk), Z, ANY },
 	{ CALL(prctl), Z, TESTS(EQ(0, PR_SET_PDEATHSIG)) },
+	{ CALL(prctl), Z, TESTS(EQ(0, PR_SET_DUMPABLE), EQ(1, 0)) },
+	/*
+	 * Its pagemap: the files of a process that is not dumpable are root's.  The
+	 * path is not for a filter to see: the empty root and Landlock bound it.
+	 */
+	{ CALL(prctl), Z | SCAN | PAGEMAP, TESTS(EQ(0, PR_SET_DUMPABLE), EQ(1, 1)) },
+	{ CALL(openat), Z | SCAN | PAGEMAP, TESTS(IS(0, PROC_FD), EQ(2, O_RDONLY | O_CLOEXEC)) },
+	/* (Also to find out that there is nothing to be scanned.) */
+	{ CALL(pread64), Z | SCAN | PAGEMAP, TESTS(IS(0, PAGEMAP_FD)) },
 	{ CALL(prlimit64), Z, TESTS(EQ(0, 0)) },	/* its own */
 	{ CALL(landlock_create_ruleset), Z, ANY },
 	{ CALL(landlock_restrict_self), Z, ANY },
@@ -92,6 +116,13 @@ pol_rules(size_t *n)
 {
 	*n = sizeof(table) / sizeof(table[0]);
 	return table;
+}
+
+bool
+pol_rule_holds(const struct pol_rule *r, enum pol_filter_kind kind, const struct pol_params *p)
+{
+	return r->nr >= 0 && (r->where & POL_IN_(kind)) != 0 &&
+	    ((r->where & POL_IF_ANY) == 0 || (r->where & POL_IF_(p->restore)) != 0);
 }
 
 uint64_t
@@ -108,6 +139,12 @@ pol_test_value(const struct pol_test *t, const struct pol_params *p)
 		return p->arena_size;
 	case POL_SEND_MAX:
 		return p->send_max;
+	case POL_PAGEMAP_FD:
+		return (uint64_t)p->pagemap_fd;
+	case POL_PROC_FD:
+		return (uint64_t)p->proc_fd;
+	case POL_SHADOW:
+		return p->shadow;
 	case POL_CONSTANT:
 		break;
 	}

@@ -4,6 +4,7 @@
 #ifndef POL_RULES_H
 #define POL_RULES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,7 +27,10 @@ enum pol_source {
 	POL_IMAGE_FD,
 	POL_ARENA,
 	POL_ARENA_SIZE,
-	POL_SEND_MAX
+	POL_SEND_MAX,
+	POL_PAGEMAP_FD,
+	POL_PROC_FD,
+	POL_SHADOW
 };
 
 struct pol_test {
@@ -38,11 +42,15 @@ struct pol_test {
 
 #define POL_TESTS_MAX	6	/* one an argument: libseccomp's terms */
 
+#define POL_IN_(filter)	(1u << (filter))
+#define POL_IF_(way)	(1u << (8 + (way)))	/* none: whatever the way */
+#define POL_IF_ANY	0xff00u
+
 /* A system call that is allowed when all tests hold; two rules for one call: either. */
 struct pol_rule {
 	const char	*name;
 	int		 nr;	/* negative: this architecture has no such call */
-	unsigned	 filters;	/* 1 << POL_FILTER_, each that has the rule */
+	unsigned	 where;		/* POL_IN_ of the filters, and POL_IF_ of the ways to restore */
 	size_t		 ntests;
 	struct pol_test	 tests[POL_TESTS_MAX];
 };
@@ -50,6 +58,9 @@ struct pol_rule {
 /* All rules, the frequent ones first. */
 const struct pol_rule *pol_rules(size_t *n);
 
+/* Is the rule in the filter, with these parameters? */
+bool pol_rule_holds(const struct pol_rule *r, enum pol_filter_kind kind,
+    const struct pol_params *p);
 uint64_t pol_test_value(const struct pol_test *t, const struct pol_params *p);
 
 #endif

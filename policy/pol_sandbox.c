@@ -157,11 +157,12 @@ int
 pol_zygote_enter(const struct pol_config *c, uint32_t *layers, char err[POL_ERR_MAX])
 {
 	struct progress g = { .required = c->required, .err = err };
+	struct pol_params *p = &pol.params;
 	bool user = c->uid != POL_STAY || c->gid != POL_STAY;
 
 	err[0] = '\0';
 	*layers = 0;
-	pol.params = c->params;
+	*p = c->params;
 	if (c->required == 0) {
 		if (user)
 			step(&g, 0, "uid", pol_user(c->uid, c->gid, g.why));
@@ -171,9 +172,6 @@ pol_zygote_enter(const struct pol_config *c, uint32_t *layers, char err[POL_ERR_
 
 	/* While files can be opened. */
 	step(&g, 0, "rlimits", pol_memory_now(&pol.memory, g.why));
-	if (going(&g) && (pol_layers_supported() & TN_LAYER_SECCOMP) != 0)
-		step(&g, TN_LAYER_SECCOMP, NULL, compile(&c->params, g.why));
-
 	if (going(&g))
 		step(&g, 0, "pidns", given(c, g.why));
 	g.layers |= c->present & GIVEN;
@@ -198,7 +196,13 @@ pol_zygote_enter(const struct pol_config *c, uint32_t *layers, char err[POL_ERR_
 	if (going(&g))
 		step(&g, TN_LAYER_RLIMITS, NULL, pol_limits_zygote(g.why));
 	if (going(&g))
-		step(&g, TN_LAYER_LANDLOCK, NULL, pol_landlock(g.why));
+		step(&g, TN_LAYER_LANDLOCK, NULL, pol_landlock(
+		    p->restore != TN_RESTORE_DROP ? p->proc_fd : -1, g.why));
+	/* A filter does not see paths: without both of these a zygote may open no file at all. */
+	if ((g.layers & ~g.lost & (TN_LAYER_LANDLOCK | TN_LAYER_MOUNTNS)) == 0)
+		p->restore = TN_RESTORE_DROP;
+	if (going(&g) && (pol_layers_supported() & TN_LAYER_SECCOMP) != 0)
+		step(&g, TN_LAYER_SECCOMP, NULL, compile(p, g.why));
 	if (going(&g))
 		step(&g, TN_LAYER_SECCOMP, NULL, filter(POL_FILTER_ZYGOTE, g.why));
 
@@ -206,6 +210,15 @@ pol_zygote_enter(const struct pol_config *c, uint32_t *layers, char err[POL_ERR_
 		return g.rc;
 	pol.layers = *layers;
 	return 0;
+}
+
+int
+pol_worker_pagemap(enum pol_role role, char err[POL_ERR_MAX])
+{
+	const struct pol_params *p = &pol.params;
+	bool wanted = role == POL_WORKER && p->restore != TN_RESTORE_DROP;
+
+	return pol_pagemap(wanted ? p->proc_fd : -1, p->pagemap_fd, err);
 }
 
 int
@@ -223,13 +236,16 @@ pol_worker_enter(const struct pol_worker_config *c, uint32_t *layers, char err[P
 	g.layers &= ~(uint32_t)(TN_LAYER_RLIMITS | TN_LAYER_LANDLOCK | TN_LAYER_SECCOMP);
 
 	step(&g, 0, "parent", pol_die_with(c->parent, g.why));
+	/* Not again: it may have been for a moment, for its pagemap. */
+	if (going(&g))
+		step(&g, 0, "dumpable", pol_not_dumpable(g.why));
 	if (going(&g))
 		step(&g, 0, "descriptors", pol_fds(c->keep, c->nkeep, p->image_fd, g.why));
 	if (going(&g))
 		step(&g, TN_LAYER_RLIMITS, NULL, pol_limits_worker(&pol.memory,
 		    c->memory + p->arena_size, p->image_fd + 1, c->cpu_seconds, g.why));
 	if (going(&g))
-		step(&g, TN_LAYER_LANDLOCK, NULL, pol_landlock(g.why));
+		step(&g, TN_LAYER_LANDLOCK, NULL, pol_landlock(-1, g.why));
 	if (going(&g))
 		step(&g, TN_LAYER_SECCOMP, NULL,
 		    filter(c->role == POL_BUILDER ? POL_FILTER_BUILDER : POL_FILTER_WORKER, g.why));

@@ -20,17 +20,23 @@
 #include <sys/types.h>
 
 #include "tn_layers.h"
+#include "tn_zygote.h"
 
 #define POL_ERR_MAX	200
 #define POL_STAY	UINT32_MAX	/* as uid or gid: no change */
 
-/* What the workers' filter compares with. */
+/* What the filters compare with. */
 struct pol_params {
 	int		channel_fd;	/* recvmsg and sendto work on it only */
 	int		image_fd;	/* what an image's memfd is received as */
 	uint64_t	arena;		/* address, and length of every mapping there */
 	uint64_t	arena_size;
 	uint64_t	send_max;	/* bytes in one sendto */
+	/* How workers put the arena back; the rest of this is for all ways but to drop. */
+	enum tn_restore	restore;
+	int		pagemap_fd;	/* a worker's own /proc/self/pagemap */
+	int		proc_fd;	/* the zygote's: /proc, O_PATH */
+	uint64_t	shadow;		/* address of the image's second mapping; reserved */
 };
 
 struct pol_config {
@@ -64,11 +70,20 @@ uint32_t pol_layers_supported(void);
  * no_new_privs, not dumpable, MDWE, Landlock, a filter of its own.  Afterwards
  * it can: fork(), pidfd_open, kill, waitpid, ppoll, sendmsg with MSG_NOSIGNAL,
  * recvmsg with MSG_CMSG_CLOEXEC, log to descriptor 2, and what its children
- * prepare themselves with (pol_rules.c).  Nothing can be opened, nothing executed.
+ * prepare themselves with (pol_rules.c).  Nothing can be opened but files below
+ * proc_fd, nothing executed.
  *
  * 0 and *layers, what is in force; or a negative code and in err what failed.
  */
 int pol_zygote_enter(const struct pol_config *c, uint32_t *layers, char err[POL_ERR_MAX]);
+
+/*
+ * In each child, before the next one: a worker's own pagemap becomes pagemap_fd,
+ * and it is not dumpable afterwards.  0; or TN_EUNAVAIL: it is not to be had, or
+ * not for this role, and pagemap_fd is a copy of descriptor 0, so that the numbers
+ * behind it stay; or a negative code and why: the process must end.
+ */
+int pol_worker_pagemap(enum pol_role role, char err[POL_ERR_MAX]);
 
 /*
  * In each child, when all its memory is there: death with its parent, descriptors,

@@ -223,6 +223,7 @@ on_status(struct client *cl, const struct tn_rpc_call *c)
 	struct sv_control *ct = cl->ct;
 	const struct sv_generation *g = sv_pool_generation(sv_dispatch_pool(ct->dispatch));
 	uint32_t layers = g != NULL ? g->layers : 0;
+	const char *restore = g == NULL ? NULL : tn_options_choice("restore", (int)g->restore);
 	const struct tn_layer_info *info;
 	struct tn_buf out = { 0 };
 	msgpack_packer pk;
@@ -231,13 +232,14 @@ on_status(struct client *cl, const struct tn_rpc_call *c)
 	sv_dispatch_gauges(ct->dispatch);
 	tn_rpc_packer(&pk, &out);
 	tn_rpc_pack_result(&pk, c->id);
-	msgpack_pack_map(&pk, 11);
+	msgpack_pack_map(&pk, 12);
 	pack_text(&pk, "version", PACKAGE_VERSION);
 	pack_number(&pk, "pid", (uint64_t)getppid());
 	pack_text(&pk, "state", ct->ops->state(ct->arg));
 	pack_number(&pk, "uptime_seconds", (tn_clock_us() - ct->stats->started_us) / 1000000u);
 	pack_number(&pk, "generation", g != NULL ? g->number : 0);
 	pack_text(&pk, "isolation", tn_options_choice("isolation", ct->opt->isolation));
+	pack_text(&pk, "restore", restore != NULL ? restore : "");
 	pack_text(&pk, "sandbox", tn_options_choice("sandbox", ct->opt->sandbox));
 #ifdef WK_DUK_SOURCE
 	pack_text(&pk, "duktape", "source");

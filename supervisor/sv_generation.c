@@ -35,6 +35,7 @@ on_event(struct sv_generation *g, const struct tn_zy_event *e, int *fds, int nfd
 			break;
 		g->ready = true;
 		g->layers = e->layers;
+		g->restore = e->restore;
 		g->warm_us = e->warm_us;
 		g->image_bytes = e->image_bytes;
 		g->ops->ready(g->arg, g);

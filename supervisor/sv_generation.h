@@ -27,6 +27,7 @@ struct sv_generation {
 	uint64_t	 number;
 	bool		 ready;
 	uint32_t	 layers;	/* TN_LAYER_ bits in force */
+	uint32_t	 restore;	/* enum tn_restore: what its workers use */
 	uint64_t	 warm_us;
 	uint64_t	 image_bytes;
 	pid_t		 pid;		/* the host's */

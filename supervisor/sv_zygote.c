@@ -142,6 +142,7 @@ send_setup(int fd, const struct tn_options *o, const struct sv_plan *p,
 		.layers_present = p->present,
 		.layers_required = p->required,
 		.cpu_seconds = CPU_SECONDS,
+		.restore = (uint32_t)o->restore,
 	};
 
 	return tn_fd_send(fd, &s, sizeof(s), NULL, 0) == (ssize_t)sizeof(s) ? 0 : TN_ESYS;

@@ -11,7 +11,9 @@ pkglibexec_PROGRAMS += tana-worker
 	%D%/wk_duk.c %D%/wk_duk.h %D%/duk_config_tana.h \
 	%D%/wk_heap.c %D%/wk_heap.h \
 	%D%/wk_host.c %D%/wk_host.h \
+	%D%/wk_pagemap.c %D%/wk_pagemap.h \
 	%D%/wk_random.c %D%/wk_random.h \
+	%D%/wk_restore.c %D%/wk_restore.h \
 	%D%/wk_runtime.c %D%/wk_runtime.h \
 	%D%/wk_text.c %D%/wk_text.h \
 	%D%/wk_tool.c %D%/wk_tool.h \

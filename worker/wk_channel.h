@@ -12,9 +12,10 @@
 
 #include "tn_frame.h"
 
-/* The channel's descriptor, and the one that an image's memfd gets. */
+/* The channel's descriptor, the process's own pagemap's, and what an image's memfd gets. */
 #define WK_CHANNEL_FD	3
-#define WK_IMAGE_FD	4
+#define WK_PAGEMAP_FD	4
+#define WK_IMAGE_FD	5
 
 /* Bytes in one call of sendto: the sandbox allows no more. */
 #define WK_CHANNEL_SEND_MAX	((size_t)1 << 20)

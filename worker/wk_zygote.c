@@ -40,7 +40,9 @@
 #include "wk_channel.h"
 #include "wk_duk.h"
 #include "wk_heap.h"
+#include "wk_pagemap.h"
 #include "wk_random.h"
+#include "wk_restore.h"
 #include "wk_worker.h"
 
 /* More than workers_max allows; in .bss, since the sandbox need not let us grow. */
@@ -56,6 +58,7 @@ struct child {
 /* What the first child, which runs nothing, says of its sandbox. */
 struct probe {
 	uint32_t	layers;
+	uint32_t	restore;	/* enum tn_restore */
 	char		err[POL_ERR_MAX];	/* empty: well */
 };
 
@@ -64,7 +67,12 @@ static struct {
 	struct child		children[CHILDREN_MAX];
 	size_t			nchildren;
 	bool			ending;		/* EXIT came */
+	int			proc_fd;	/* /proc, for the workers' pagemaps; -1: none */
 } zy;
+
+_Static_assert(TN_RESTORE_DROP == (int)WK_RESTORE_DROP &&
+    TN_RESTORE_PAGEMAP == (int)WK_RESTORE_PAGEMAP && TN_RESTORE_SCAN == (int)WK_RESTORE_SCAN,
+    "one list of ways to restore");
 
 static volatile sig_atomic_t child_ended;
 
@@ -136,6 +144,8 @@ begin(void)
 		rl.rlim_cur = rl.rlim_max < STACK_BYTES ? rl.rlim_max : STACK_BYTES;
 		(void)setrlimit(RLIMIT_STACK, &rl);
 	}
+	/* One write in the arena is to cost one page of it. */
+	(void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	wk_duk_learn_stack();
 	(void)setenv("TZ", "UTC", 1);
 	tzset();
@@ -156,7 +166,7 @@ receive_setup(void)
 	if (n != (ssize_t)sizeof(*s) || s->magic != TN_ZY_MAGIC)
 		fail(TN_EXIT_FAILURE, "the setup message is not one of this version's");
 	s->memory_max &= ~(uint64_t)4095;
-	if (s->isolation > TN_ISO_FRESH || s->memory_max < (1u << 20) ||
+	if (s->isolation > TN_ISO_FRESH || s->restore > TN_RESTORE_SCAN || s->memory_max < (1u << 20) ||
 	    s->memory_max > WK_ARENA_MAX || s->body_max > TN_FRAME_MAX || s->reply_max > TN_FRAME_MAX)
 		fail(TN_EXIT_FAILURE, "the setup message makes no sense");
 }
@@ -190,6 +200,37 @@ warm(void)
 	tn_fd_close(&fd);
 }
 
+/* Addresses for the second mapping of images; counted before the workers' limits are set. */
+static int
+reserve_shadow(void)
+{
+	void *p = mmap(WK_RESTORE_SHADOW, wk_arena_size(), PROT_NONE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+
+	return p == WK_RESTORE_SHADOW ? 0 : TN_ESYS;
+}
+
+/*
+ * The best way to restore that there is, no better than the setup's.  Whatever is
+ * missing only makes it a slower one.
+ */
+static void
+choose_restore(void)
+{
+	int low = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC), fd;
+
+	/* Behind the numbers that a child arranges, so that it is closed with the rest. */
+	zy.proc_fd = low < 0 ? -1 : fcntl(low, F_DUPFD_CLOEXEC, WK_IMAGE_FD + 1);
+	tn_fd_close(&low);
+	fd = zy.proc_fd < 0 ? -1 : openat(zy.proc_fd, "self/pagemap", O_RDONLY | O_CLOEXEC);
+	zy.setup.restore = wk_restore_choose(fd, (enum wk_restore_how)zy.setup.restore);
+	tn_fd_close(&fd);
+	if (zy.setup.restore != TN_RESTORE_DROP && reserve_shadow() != 0)
+		zy.setup.restore = TN_RESTORE_DROP;
+	if (zy.setup.restore == TN_RESTORE_DROP)
+		tn_fd_close(&zy.proc_fd);
+}
+
 /* ---- children ---- */
 
 /*
@@ -211,9 +252,11 @@ child_fail(const char *what)
 static struct tn_slots *
 child_begin(enum tn_zy_role role, const int fds[FDS_MAX], pid_t zygote)
 {
+	char err[POL_ERR_MAX];
 	struct sigaction sa;
 	struct tn_slots *slots;
 	sigset_t none;
+	int rc;
 
 	memset(&sa, 0, sizeof(sa));
 	(void)sigemptyset(&sa.sa_mask);
@@ -234,15 +277,47 @@ child_begin(enum tn_zy_role role, const int fds[FDS_MAX], pid_t zygote)
 		return NULL;
 	if (role == TN_ROLE_BUILDER && dup2(fds[2], WK_IMAGE_FD) < 0)
 		return NULL;
+	rc = pol_worker_pagemap(role == TN_ROLE_BUILDER ? POL_BUILDER : POL_WORKER, err);
+	if (rc == TN_EUNAVAIL)
+		zy.setup.restore = TN_RESTORE_DROP;
+	else if (rc != 0)
+		return NULL;
 	return close_range(role == TN_ROLE_BUILDER ? WK_IMAGE_FD + 1 : WK_IMAGE_FD, ~0u, 0) == 0 ?
 	    slots : NULL;
+}
+
+/*
+ * The calls that a worker makes itself, so that a filter that is too tight shows
+ * now: it would kill.  There is no image yet, which is all that may be wrong.
+ * Returns what else is.
+ */
+static const char *
+try_calls(void)
+{
+	struct rusage ru;
+
+	if (wk_arena_drop() != 0)
+		return "the arena cannot be put back";
+	if (wk_arena_map_private(WK_IMAGE_FD) == 0 || errno != EBADF)
+		return "an image cannot be mapped";
+	if (zy.setup.restore == TN_RESTORE_DROP)
+		return "";
+	if (wk_restore_map(WK_IMAGE_FD) == 0 || errno != EBADF)
+		return "an image cannot be mapped twice";
+	if (getrusage(RUSAGE_SELF, &ru) != 0)
+		return "faults cannot be counted";
+	if (!(zy.setup.restore == TN_RESTORE_SCAN ? wk_pagemap_can_scan(WK_PAGEMAP_FD) :
+	    wk_pagemap_can_read(WK_PAGEMAP_FD)))
+		return "the pagemap is of no use";
+	return "";
 }
 
 static void __attribute__((noreturn))
 child_main(enum tn_zy_role role, const int fds[FDS_MAX], pid_t zygote, bool probe)
 {
 	/* An image's memfd comes as the next free one: WK_IMAGE_FD. */
-	static const int keep[] = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, WK_CHANNEL_FD };
+	static const int keep[] = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, WK_CHANNEL_FD,
+	    WK_PAGEMAP_FD };
 	const struct pol_worker_config policy = {
 		.required = zy.setup.layers_required,
 		.role = role == TN_ROLE_BUILDER ? POL_BUILDER : POL_WORKER,
@@ -272,12 +347,9 @@ child_main(enum tn_zy_role role, const int fds[FDS_MAX], pid_t zygote, bool prob
 #endif
 	rc = pol_worker_enter(&policy, &report.layers, report.err);
 	if (probe) {
-		/* The calls that a worker makes itself, so that a filter that is too tight shows now. */
-		if (rc == 0) {
-			report.err[0] = '\0';
-			if (wk_arena_drop() != 0)
-				(void)snprintf(report.err, sizeof(report.err), "the arena cannot be put back");
-		}
+		if (rc == 0)
+			(void)snprintf(report.err, sizeof(report.err), "%s", try_calls());
+		report.restore = zy.setup.restore;
 		_exit(send(WK_CHANNEL_FD, &report, sizeof(report), MSG_NOSIGNAL) == sizeof(report) ? 0 :
 		    WK_EXIT_SETUP);
 	}
@@ -293,10 +365,11 @@ child_main(enum tn_zy_role role, const int fds[FDS_MAX], pid_t zygote, bool prob
 
 /*
  * Shut us in, then fork a worker that runs nothing: what cannot be had must show
- * now, not when the first request waits for it.  Returns the layers in force.
+ * now, not when the first request waits for it.  Returns the layers in force, and
+ * how workers restore.
  */
 static uint32_t
-sandbox(void)
+sandbox(uint32_t *restore)
 {
 	const struct pol_config policy = {
 		.present = zy.setup.layers_present,
@@ -308,7 +381,11 @@ sandbox(void)
 			.image_fd = WK_IMAGE_FD,
 			.arena = (uintptr_t)WK_ARENA_BASE,
 			.arena_size = wk_arena_size(),
-			.send_max = WK_CHANNEL_SEND_MAX
+			.send_max = WK_CHANNEL_SEND_MAX,
+			.restore = (enum tn_restore)zy.setup.restore,
+			.pagemap_fd = WK_PAGEMAP_FD,
+			.proc_fd = zy.proc_fd,
+			.shadow = (uintptr_t)WK_RESTORE_SHADOW
 		}
 	};
 	struct probe report = { .layers = 0 };
@@ -352,6 +429,7 @@ sandbox(void)
 	if ((all & zy.setup.layers_required) != zy.setup.layers_required)
 		fail(TN_EXIT_SANDBOX, "sandbox layers are required and missing: %s",
 		    tn_layers_text(zy.setup.layers_required & ~all, names, sizeof(names)));
+	*restore = report.restore;
 	return all;
 }
 
@@ -510,11 +588,12 @@ wk_zygote_main(void)
 	receive_setup();
 	start = tn_clock_us();
 	warm();
+	choose_restore();
 	ready.warm_us = tn_clock_us() - start;
 	ready.image_bytes = wk_arena_used();
 	/* Nothing that waits in a buffer may be written once by each child. */
 	(void)fflush(NULL);
-	ready.layers = sandbox();
+	ready.layers = sandbox(&ready.restore);
 	if (send_event(&ready, -1) != 0)
 		return TN_EXIT_OK;
 	return serve();

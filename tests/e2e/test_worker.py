@@ -13,7 +13,7 @@ import pytest
 
 from zygote_harness import (
     BUILD, BUILDER, CMD, EXIT, FAULTS, FRESH, MAGIC, PROCESS, REUSE, REVOKED, RUNNING, SETUP,
-    SIGNAL, SNAPSHOT, SPAWN, SPAWNED, STAY, WORKER, Gone, Zygote, encode)
+    SCAN, SIGNAL, SNAPSHOT, SPAWN, SPAWNED, STAY, WORKER, Gone, Zygote, encode)
 
 HOW = subprocess.run([os.path.join(BUILD, "tana-worker"), "--version"], capture_output=True,
                      text=True, check=True).stdout
@@ -124,14 +124,15 @@ def descriptors(pid):
 
 def test_worker_holds_no_descriptor_but_its_own(worker):
     fds = descriptors(worker.pid)
-    assert sorted(fds) == [0, 1, 2, 3]
+    assert sorted(fds) == [0, 1, 2, 3, 4]
     assert fds[0] == fds[1] == "/dev/null"
+    assert fds[4] == f"/proc/{worker.pid}/pagemap"
     assert fds[2] == "/dev/null" or SANITIZED       # not the log
 
 
 def test_worker_keeps_no_descriptor_of_an_image(worker, images):
     assert_still_serves(worker, images)
-    assert sorted(descriptors(worker.pid)) == [0, 1, 2, 3]
+    assert sorted(descriptors(worker.pid)) == [0, 1, 2, 3, 4]
 
 
 def test_channel_is_closed_when_the_worker_dies(zygote):
@@ -226,9 +227,9 @@ def test_exit_waits_for_the_last_worker():
     z.close()
 
 
-@pytest.mark.parametrize("what", ["magic", "size", "isolation", "memory", "reply"])
+@pytest.mark.parametrize("what", ["magic", "size", "isolation", "memory", "reply", "restore"])
 def test_senseless_setup_is_refused_with_a_reason(what):
-    fields = [MAGIC, SNAPSHOT, 1, 16 << 20, 1 << 20, 1 << 20, STAY, STAY, 0, 0, 0]
+    fields = [MAGIC, SNAPSHOT, 1, 16 << 20, 1 << 20, 1 << 20, STAY, STAY, 0, 0, 0, SCAN]
     if what == "magic":
         fields[0] += 1
     elif what == "isolation":
@@ -237,6 +238,8 @@ def test_senseless_setup_is_refused_with_a_reason(what):
         fields[3] = 1 << 40
     elif what == "reply":
         fields[5] = 1 << 40
+    elif what == "restore":
+        fields[11] = 3
     setup = SETUP.pack(*fields)
     z = Zygote(setup=setup[:-8] if what == "size" else setup)
     assert z.failed and "setup" in z.failed

@@ -18,14 +18,15 @@ SOURCE = os.environ.get("TANA_SOURCE") or os.path.dirname(os.path.dirname(os.pat
 BUILD = os.environ.get("TANA_BUILD") or os.path.join(SOURCE, "build")
 PATIENCE = 60           # seconds; only a test that fails waits for so long
 
-MAGIC = 0x7A793033
-SETUP = struct.Struct("=II4Q5I4x")
+MAGIC = 0x7A793034
+SETUP = struct.Struct("=II4Q6I")
 CMD = struct.Struct("=IIQIi")
 EVENT = struct.Struct("=IIQiiIIQQ200s")
 SPAWN, SIGNAL, EXIT = 1, 2, 3
 READY, FAILED, SPAWNED, EXITED = 1, 2, 3, 4
 WORKER, BUILDER = 0, 1
 SNAPSHOT, PROCESS, REUSE, FRESH = range(4)
+DROP, PAGEMAP, SCAN = range(3)
 FREE, QUEUED, RUNNING, REVOKED = range(4)
 STAY = 0xFFFFFFFF
 
@@ -80,7 +81,7 @@ class Gone(Exception):
 
 class Zygote:
     def __init__(self, generation=7, isolation=SNAPSHOT, memory_max=32 << 20, body_max=1 << 20,
-                 reply_max=1 << 20, present=0, required=0, setup=None, start=True):
+                 reply_max=1 << 20, present=0, required=0, restore=SCAN, setup=None, start=True):
         self.generation = generation
         self.last_worker = 0
         self.events = []
@@ -99,7 +100,7 @@ class Zygote:
         theirs.close()
         if setup is None:
             setup = SETUP.pack(MAGIC, isolation, generation, memory_max, body_max, reply_max,
-                               STAY, STAY, present, required, 0)
+                               STAY, STAY, present, required, 0, restore)
         if not start:
             return
         self.sock.send(setup)
@@ -116,10 +117,11 @@ class Zygote:
         data, fds, _, _ = socket.recv_fds(self.sock, 4096, 4)
         if not data:
             raise Gone
-        magic, kind, worker, pid, status, layers, _, warm_us, image_bytes, text = EVENT.unpack(data)
+        (magic, kind, worker, pid, status, layers, restore, warm_us, image_bytes,
+         text) = EVENT.unpack(data)
         assert magic == MAGIC
         self.events.append(dict(type=kind, worker=worker, pid=pid, status=status, layers=layers,
-                                warm_us=warm_us, image_bytes=image_bytes, fds=fds,
+                                restore=restore, warm_us=warm_us, image_bytes=image_bytes, fds=fds,
                                 text=text.split(b"\0")[0].decode()))
 
     def wait(self, *types, worker=None):
