@@ -63,8 +63,11 @@ serve_build(const struct tn_frame_build *b)
 	if (rc == 0)
 		rc = wk_heap_exports(&e, &trouble);
 	wk_deadline_arm(0);
-	if (rc == 0)
+	if (rc == 0) {
 		wk_heap_settle();
+		/* What requests allocate comes behind, so that they write to few of the image's pages. */
+		wk_alloc_nursery(&WK_ARENA->alloc);
+	}
 
 	f.built.id = b->id;
 	f.built.compile_us = compile_us;

@@ -14,6 +14,7 @@
 #include "wk_heap.h"
 #include "wk_host.h"
 #include "wk_random.h"
+#include "wk_restore.h"
 
 /* What a frame may hold beside the body: header section, URL, the contract's source. */
 #define FRAME_MARGIN	((size_t)256 << 10)
@@ -76,6 +77,7 @@ wk_worker_prepare(const struct tn_zy_setup *setup, struct tn_slots *slots)
 	rc = wk_channel_open(WK_CHANNEL_FD, queue_bytes(setup));
 	if (rc != 0)
 		return rc;
+	(void)wk_restore_choose(WK_PAGEMAP_FD, (enum wk_restore_how)setup->restore);
 	wk_host_set_sink(send_log, NULL);
 	return wk_deadline_install(slots);
 }
@@ -148,7 +150,7 @@ place_heap(const struct tn_frame_invoke *q, const char **why)
 
 		if (fd < 0)
 			return TN_EPROTO;
-		if (wk_arena_map_private(fd) != 0)
+		if (wk_arena_map_private(fd) != 0 || wk_restore_map(fd) != 0)
 			_exit(WK_EXIT_HEAP);
 		(void)close(fd);
 		wk.image = q->image;
@@ -159,7 +161,7 @@ place_heap(const struct tn_frame_invoke *q, const char **why)
 		return TN_ENOENT;
 	}
 	if (wk.dirty && q->isolation != TN_ISO_REUSE && q->isolation != TN_ISO_FRESH) {
-		if (wk_arena_drop() != 0)
+		if (wk_restore() != 0)
 			_exit(WK_EXIT_HEAP);
 		wk.dirty = false;
 	}
@@ -207,8 +209,13 @@ restore(const struct tn_frame_invoke *q, bool broken)
 		break;
 	case TN_ISO_PROCESS:
 		_exit(0);
-	default:
+	case TN_ISO_FRESH:
 		if (wk_arena_drop() != 0)
+			_exit(WK_EXIT_HEAP);
+		wk.dirty = false;
+		break;
+	default:
+		if (wk_restore() != 0)
 			_exit(WK_EXIT_HEAP);
 		wk.dirty = false;
 		break;

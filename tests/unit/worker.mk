@@ -12,3 +12,6 @@ unit_tests += %D%/test_wk_alloc %D%/test_wk_arena %D%/test_wk_channel %D%/test_w
 %C%_test_wk_random_LDADD = $(WK_LIBS) $(CMOCKA_LIBS)
 %C%_test_wk_text_SOURCES = %D%/test_wk_text.c
 %C%_test_wk_text_LDADD = $(WK_LIBS) $(CMOCKA_LIBS)
+unit_tests += %D%/test_wk_restore
+%C%_test_wk_restore_SOURCES = %D%/test_wk_restore.c
+%C%_test_wk_restore_LDADD = $(WK_LIBS) $(CMOCKA_LIBS)

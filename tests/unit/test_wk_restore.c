@@ -1,0 +1,295 @@
+/*
+ * Putting the arena back (wk_restore.h): exact, in each way, whatever was written.
+ */
+#include "config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "tn_fd.h"
+#include "wk_arena.h"
+#include "wk_pagemap.h"
+#include "wk_restore.h"
+
+#define PAGE		4096u
+#define ARENA		((size_t)20 << 20)
+#define PAGES		(ARENA / PAGE)
+#define IMAGE_PAGES	600u
+
+static int pagemap = -1;
+static char *reference;		/* what the arena must be */
+static uint32_t random_state = 1;
+
+static uint32_t
+chance(uint32_t below)
+{
+	random_state = random_state * 1664525u + 1013904223u;
+	return (random_state >> 8) % below;
+}
+
+/* An image with a valid header, all of whose other bytes are by chance; mapped. */
+static void
+map_image(unsigned salt)
+{
+	int fd = tn_fd_memfd("test-image", ARENA);
+	uint32_t *words;
+	size_t i;
+
+	assert_true(fd >= 0);
+	assert_int_equal(wk_arena_map_shared(fd), 0);
+	wk_arena_format(7);
+	random_state = salt;
+	/* The allocator's top says how much of the file is used. */
+	assert_non_null(wk_alloc_get(&WK_ARENA->alloc, IMAGE_PAGES * PAGE - 2 * PAGE));
+	words = (uint32_t *)(WK_ARENA_BASE + 2 * PAGE);
+	for (i = 0; i < (IMAGE_PAGES - 4) * PAGE / 4; i++)
+		words[i] = chance(1u << 24);
+	assert_int_equal(wk_arena_map_private(fd), 0);
+	assert_int_equal(wk_restore_map(fd), 0);
+	free(reference);
+	reference = malloc(ARENA);
+	assert_non_null(reference);
+	assert_int_equal(pread(fd, reference, ARENA, 0), (ssize_t)ARENA);
+	close(fd);
+}
+
+static void
+assert_restored(void)
+{
+	size_t first = 0;
+
+	assert_int_equal(wk_restore(), 0);
+	assert_int_equal(wk_restore_audit(&first), 0);
+	assert_memory_equal(WK_ARENA_BASE, reference, ARENA);
+}
+
+static void
+write_page(size_t page)
+{
+	WK_ARENA_BASE[page * PAGE + chance(PAGE)] ^= (char)(1 + chance(255));
+}
+
+static enum wk_restore_how way;
+
+static int
+setup(void **state)
+{
+	way = *(enum wk_restore_how *)*state;
+	if (wk_arena_reserve(ARENA) != 0)
+		return -1;
+	if (pagemap < 0)
+		pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	return 0;
+}
+
+/* Not on this kernel: say so. */
+static void
+have(void)
+{
+	if (wk_restore_choose(pagemap, way) != way)
+		skip();
+}
+
+static void
+any_writes_are_undone(void **state)
+{
+	unsigned round, n;
+
+	(void)state;
+	have();
+	map_image(1);
+	for (round = 0; round < 20; round++) {
+		for (n = chance(120); n > 0; n--)
+			write_page(chance(PAGES));
+		assert_restored();
+	}
+}
+
+static void
+writes_behind_the_image_are_zeros_again(void **state)
+{
+	unsigned n;
+
+	(void)state;
+	have();
+	map_image(2);
+	for (n = 0; n < 50; n++)
+		write_page(IMAGE_PAGES + n);
+	write_page(PAGES - 1);
+	assert_restored();
+	write_page(PAGES - 2);
+	assert_restored();
+}
+
+static void
+the_same_pages_cost_no_look_again(void **state)
+{
+	uint64_t scans, drops;
+	unsigned i, n;
+
+	(void)state;
+	have();
+	if (way == WK_RESTORE_DROP)
+		skip();
+	map_image(3);
+	/* The first rounds learn; what the test itself reads faults too. */
+	for (i = 0; i < 3; i++) {
+		for (n = 0; n < 64; n++)
+			write_page(3 * n);
+		assert_restored();
+	}
+	scans = wk_restore_stats()->scans;
+	drops = wk_restore_stats()->drops;
+	for (i = 0; i < 200; i++) {
+		for (n = 0; n < 64; n++)
+			write_page(3 * n);
+		assert_int_equal(wk_restore(), 0);
+	}
+	/* (Something else of the process may fault once in a while.) */
+	assert_true(wk_restore_stats()->scans - scans < 20);
+	assert_int_equal(wk_restore_stats()->drops, drops);
+	assert_true(wk_restore_stats()->hot >= 64);
+	assert_memory_equal(WK_ARENA_BASE, reference, ARENA);
+}
+
+static void
+one_new_page_among_the_usual_ones_is_found(void **state)
+{
+	unsigned i, n;
+
+	(void)state;
+	have();
+	map_image(4);
+	for (i = 0; i < 12; i++) {
+		for (n = 0; n < 30; n++)
+			write_page(10 + n);
+		write_page(100 + i);
+		assert_restored();
+	}
+}
+
+static void
+more_pages_than_are_kept_are_undone_too(void **state)
+{
+	size_t page;
+
+	(void)state;
+	have();
+	map_image(5);
+	for (page = 0; page < WK_RESTORE_HOT_MAX + 100; page++)
+		write_page(page);
+	assert_restored();
+	write_page(1);
+	assert_restored();
+}
+
+static void
+learning_anew_loses_nothing(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	have();
+	map_image(6);
+	for (i = 0; i < 2500; i++) {
+		write_page(chance(8));
+		write_page(IMAGE_PAGES + chance(8));
+		assert_int_equal(wk_restore(), 0);
+		if (i % 100 == 0)
+			assert_memory_equal(WK_ARENA_BASE, reference, ARENA);
+	}
+	assert_memory_equal(WK_ARENA_BASE, reference, ARENA);
+}
+
+static void
+another_image_brings_its_own_bytes(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	have();
+	for (i = 0; i < 4; i++) {
+		map_image(10 + i);
+		write_page(50);
+		write_page(51 + i);
+		write_page(IMAGE_PAGES + 3);
+		assert_restored();
+	}
+}
+
+static void
+pages_that_were_paged_out_are_undone(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	have();
+	map_image(20);
+	for (i = 0; i < 64; i++)
+		write_page(i);
+	/* Where there is swap they go there; elsewhere nothing happens. */
+	(void)madvise(WK_ARENA_BASE, 64 * PAGE, MADV_PAGEOUT);
+	assert_restored();
+	for (i = 0; i < 64; i++)
+		write_page(i);
+	(void)madvise(WK_ARENA_BASE, 64 * PAGE, MADV_PAGEOUT);
+	assert_restored();
+}
+
+static void
+the_audit_sees_one_page_that_was_left(void **state)
+{
+	size_t first = 0;
+	unsigned where[] = { 33, IMAGE_PAGES + 9 }, i;
+
+	(void)state;
+	have();
+	if (way == WK_RESTORE_DROP)
+		skip();
+	for (i = 0; i < 2; i++) {
+		map_image(30 + i);
+		assert_restored();
+		write_page(where[i]);
+		wk_restore_break();
+		assert_int_equal(wk_restore(), 0);
+		assert_int_equal(wk_restore_audit(&first), 1);
+		assert_int_equal(first, where[i]);
+		/* It is no part of the hot set, but the next look finds it. */
+		write_page(where[i] + 1);
+		assert_restored();
+	}
+}
+
+#define WAY(fn, how) { #fn " (" #how ")", fn, setup, NULL, &ways[WK_RESTORE_##how] }
+#define CASE(fn) WAY(fn, SCAN), WAY(fn, PAGEMAP), WAY(fn, DROP)
+
+int
+main(void)
+{
+	static enum wk_restore_how ways[] = { WK_RESTORE_DROP, WK_RESTORE_PAGEMAP, WK_RESTORE_SCAN };
+	const struct CMUnitTest tests[] = {
+		CASE(any_writes_are_undone),
+		CASE(writes_behind_the_image_are_zeros_again),
+		CASE(the_same_pages_cost_no_look_again),
+		CASE(one_new_page_among_the_usual_ones_is_found),
+		CASE(more_pages_than_are_kept_are_undone_too),
+		CASE(learning_anew_loses_nothing),
+		CASE(another_image_brings_its_own_bytes),
+		CASE(pages_that_were_paged_out_are_undone),
+		CASE(the_audit_sees_one_page_that_was_left),
+	};
+	int failed = cmocka_run_group_tests_name("wk_restore", tests, NULL, NULL);
+
+	free(reference);
+	return failed;
+}
