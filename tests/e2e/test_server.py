@@ -589,6 +589,7 @@ def test_json_log_is_json(start):
 
 def test_connections_max_is_kept(start):
     s = start({"both": CONTRACTS["both"]}, connections_max=3)
+    until("none is open", lambda: s.stats()["connections"] == 0)
     held = [s.connection() for _ in range(3)]
     try:
         for c in held:
