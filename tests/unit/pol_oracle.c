@@ -44,26 +44,41 @@ builder(const struct oracle_call *c)
 	}
 }
 
+/* The image's second mapping: PROT_READ. */
 static bool
-worker(const struct oracle_call *c)
+shadow(const uint64_t a[6])
+{
+	return a[0] == ORACLE_SHADOW && a[1] == ORACLE_ARENA_SIZE && a[2] == 1 &&
+	    a[3] == PRIVATE_FIXED && a[4] == ORACLE_IMAGE && a[5] == 0;
+}
+
+static bool
+worker(enum oracle_way w, const struct oracle_call *c)
 {
 	const uint64_t *a = c->args;
 
 	switch (c->nr) {
 	case SYS_mmap:
-		return a[0] == ORACLE_ARENA && a[1] == ORACLE_ARENA_SIZE && a[2] == READ_WRITE &&
-		    a[3] == PRIVATE_FIXED && a[4] == ORACLE_IMAGE && a[5] == 0;
+		return (w != ORACLE_DROP && shadow(a)) ||
+		    (a[0] == ORACLE_ARENA && a[1] == ORACLE_ARENA_SIZE && a[2] == READ_WRITE &&
+		    a[3] == PRIVATE_FIXED && a[4] == ORACLE_IMAGE && a[5] == 0);
 	case SYS_madvise:
 		return a[0] == ORACLE_ARENA && a[1] == ORACLE_ARENA_SIZE && a[2] == DONTNEED;
 	case SYS_close:
 		return a[0] == ORACLE_IMAGE;
+	case SYS_getrusage:		/* RUSAGE_SELF */
+		return w != ORACLE_DROP && a[0] == 0;
+	case SYS_ioctl:
+		return w == ORACLE_SCAN && a[0] == ORACLE_PAGEMAP && a[1] == ORACLE_ASK;
+	case SYS_pread64:
+		return w == ORACLE_READ && a[0] == ORACLE_PAGEMAP;
 	default:
 		return builder(c);
 	}
 }
 
 static bool
-zygote(const struct oracle_call *c)
+zygote(enum oracle_way w, const struct oracle_call *c)
 {
 	const uint64_t *a = c->args;
 
@@ -89,8 +104,15 @@ zygote(const struct oracle_call *c)
 		return a[1] == 1;
 	case SYS_mmap:
 		return (a[2] & EXEC) == 0;
-	case SYS_prctl:			/* PR_SET_PDEATHSIG */
-		return a[0] == 1;
+	case SYS_prctl:			/* PR_SET_PDEATHSIG; PR_SET_DUMPABLE: off; on */
+		return a[0] == 1 || (a[0] == 4 && (a[1] == 0 || (w != ORACLE_DROP && a[1] == 1)));
+	case SYS_openat:		/* O_RDONLY, O_CLOEXEC */
+		return w != ORACLE_DROP && a[0] == ORACLE_PROC && a[2] == 0x80000;
+	case SYS_pread64:
+		return w != ORACLE_DROP && a[0] == ORACLE_PAGEMAP;
+	case SYS_getrusage:
+	case SYS_ioctl:
+		return worker(w, c);
 	case SYS_prlimit64:
 		return a[0] == 0;
 	case SYS_seccomp:		/* SECCOMP_SET_MODE_FILTER */
@@ -118,13 +140,13 @@ zygote(const struct oracle_call *c)
 }
 
 bool
-oracle_allows(enum oracle_filter f, const struct oracle_call *c)
+oracle_allows(enum oracle_filter f, enum oracle_way w, const struct oracle_call *c)
 {
 	switch (f) {
 	case ORACLE_ZYGOTE:
-		return zygote(c);
+		return zygote(w, c);
 	case ORACLE_WORKER:
-		return worker(c);
+		return worker(w, c);
 	case ORACLE_BUILDER:
 		return builder(c);
 	}
@@ -133,71 +155,80 @@ oracle_allows(enum oracle_filter f, const struct oracle_call *c)
 
 #define BUFFER	UINT64_C(0x7f0000001000)
 
-#define FOR_ALL										\
-	{ SYS_rt_sigreturn, { 0 } },							\
-	{ SYS_exit_group, { 7 } },							\
-	{ SYS_clock_gettime, { 0, BUFFER } },						\
-	{ SYS_clock_gettime, { 1, BUFFER } },						\
-	{ SYS_recvmsg, { ORACLE_CHANNEL, BUFFER, CMSG_CLOEXEC } },			\
-	{ SYS_sendto, { ORACLE_CHANNEL, BUFFER, ORACLE_SEND_MAX, NOSIGNAL, 0, 0 } },	\
-	{ SYS_sendto, { ORACLE_CHANNEL, BUFFER, 0, NOSIGNAL, 0, 0 } }
-#define FOR_WORKERS									\
-	{ SYS_mmap, { ORACLE_ARENA, ORACLE_ARENA_SIZE, READ_WRITE, PRIVATE_FIXED,	\
-	    ORACLE_IMAGE, 0 } },							\
-	{ SYS_madvise, { ORACLE_ARENA, ORACLE_ARENA_SIZE, DONTNEED } },			\
-	{ SYS_close, { ORACLE_IMAGE } }
+/* In which filters, and with which ways to restore. */
+#define Z	(1u << ORACLE_ZYGOTE)
+#define W	(1u << ORACLE_WORKER)
+#define B	(1u << ORACLE_BUILDER)
+#define READ	(1u << ORACLE_READ)
+#define SCAN	(1u << ORACLE_SCAN)
+#define ALL	((1u << ORACLE_WAYS) - 1)
 
-static const struct oracle_call builder_examples[] = { FOR_ALL };
-static const struct oracle_call worker_examples[] = { FOR_ALL, FOR_WORKERS };
-static const struct oracle_call zygote_examples[] = {
-	FOR_ALL,
-	FOR_WORKERS,
-	{ SYS_recvmsg, { 9, BUFFER, CMSG_CLOEXEC } },
-	{ SYS_sendmsg, { 3, BUFFER, NOSIGNAL } },
-	{ SYS_clone, { CHILD_FLAGS, 0, 0, BUFFER, 0 } },
-	{ SYS_pidfd_open, { 2, 0 } },
-	{ SYS_kill, { 1, 9 } },
-	{ SYS_kill, { SIGNED_MAX, 14 } },
-	{ SYS_write, { 2, BUFFER, 100 } },
-	{ SYS_dup3, { 7, 3, 0 } },
-	{ SYS_close_range, { 5, 0xffffffff, 0 } },
-	{ SYS_fcntl, { 4, 1 } },
-	{ SYS_mmap, { 0, 8192, READ_WRITE, 0x22, 0xffffffff, 0 } },
-	{ SYS_prctl, { 1, 9 } },
-	{ SYS_prlimit64, { 0, 4, BUFFER, 0 } },
-	{ SYS_seccomp, { 1, 0, BUFFER } },
-	{ SYS_ppoll, { BUFFER, 1, 0, BUFFER, 8 } },
-	{ SYS_set_robust_list, { BUFFER, 24 } },
-	{ SYS_wait4, { UINT64_MAX, BUFFER, 1, 0 } },
-	{ SYS_getpid, { 0 } },
-	{ SYS_getppid, { 0 } },
-	{ SYS_rt_sigaction, { 17, BUFFER, 0, 8 } },
-	{ SYS_rt_sigprocmask, { 2, BUFFER, 0, 8 } },
+static const struct {
+	unsigned		filters, ways;
+	struct oracle_call	call;
+} examples[] = {
+	{ Z | W | B, ALL, { SYS_rt_sigreturn, { 0 } } },
+	{ Z | W | B, ALL, { SYS_exit_group, { 7 } } },
+	{ Z | W | B, ALL, { SYS_clock_gettime, { 0, BUFFER } } },
+	{ Z | W | B, ALL, { SYS_clock_gettime, { 1, BUFFER } } },
+	{ Z | W | B, ALL, { SYS_recvmsg, { ORACLE_CHANNEL, BUFFER, CMSG_CLOEXEC } } },
+	{ Z | W | B, ALL, { SYS_sendto, { ORACLE_CHANNEL, BUFFER, ORACLE_SEND_MAX, NOSIGNAL,
+	    0, 0 } } },
+	{ Z | W | B, ALL, { SYS_sendto, { ORACLE_CHANNEL, BUFFER, 0, NOSIGNAL, 0, 0 } } },
+	{ Z | W, ALL, { SYS_mmap, { ORACLE_ARENA, ORACLE_ARENA_SIZE, READ_WRITE, PRIVATE_FIXED,
+	    ORACLE_IMAGE, 0 } } },
+	{ Z | W, ALL, { SYS_madvise, { ORACLE_ARENA, ORACLE_ARENA_SIZE, DONTNEED } } },
+	{ Z | W, ALL, { SYS_close, { ORACLE_IMAGE } } },
+	{ Z | W, READ | SCAN, { SYS_mmap, { ORACLE_SHADOW, ORACLE_ARENA_SIZE, 1, PRIVATE_FIXED,
+	    ORACLE_IMAGE, 0 } } },
+	{ Z | W, READ | SCAN, { SYS_getrusage, { 0, BUFFER } } },
+	{ Z | W, SCAN, { SYS_ioctl, { ORACLE_PAGEMAP, ORACLE_ASK, BUFFER } } },
+	{ Z | W, READ, { SYS_pread64, { ORACLE_PAGEMAP, BUFFER, 4096, 0x100000000 } } },
+	{ Z, READ | SCAN, { SYS_pread64, { ORACLE_PAGEMAP, BUFFER, 8, 0 } } },
+	{ Z, READ | SCAN, { SYS_openat, { ORACLE_PROC, BUFFER, 0x80000, 0 } } },
+	{ Z, READ | SCAN, { SYS_prctl, { 4, 1 } } },
+	{ Z, ALL, { SYS_prctl, { 4, 0 } } },
+	{ Z, ALL, { SYS_prctl, { 1, 9 } } },
+	{ Z, ALL, { SYS_recvmsg, { 9, BUFFER, CMSG_CLOEXEC } } },
+	{ Z, ALL, { SYS_sendmsg, { 3, BUFFER, NOSIGNAL } } },
+	{ Z, ALL, { SYS_clone, { CHILD_FLAGS, 0, 0, BUFFER, 0 } } },
+	{ Z, ALL, { SYS_pidfd_open, { 2, 0 } } },
+	{ Z, ALL, { SYS_kill, { 1, 9 } } },
+	{ Z, ALL, { SYS_kill, { SIGNED_MAX, 14 } } },
+	{ Z, ALL, { SYS_write, { 2, BUFFER, 100 } } },
+	{ Z, ALL, { SYS_dup3, { 7, 3, 0 } } },
+	{ Z, ALL, { SYS_close_range, { 5, 0xffffffff, 0 } } },
+	{ Z, ALL, { SYS_fcntl, { 4, 1 } } },
+	{ Z, ALL, { SYS_mmap, { 0, 8192, READ_WRITE, 0x22, 0xffffffff, 0 } } },
+	{ Z, ALL, { SYS_prlimit64, { 0, 4, BUFFER, 0 } } },
+	{ Z, ALL, { SYS_seccomp, { 1, 0, BUFFER } } },
+	{ Z, ALL, { SYS_ppoll, { BUFFER, 1, 0, BUFFER, 8 } } },
+	{ Z, ALL, { SYS_set_robust_list, { BUFFER, 24 } } },
+	{ Z, ALL, { SYS_wait4, { UINT64_MAX, BUFFER, 1, 0 } } },
+	{ Z, ALL, { SYS_getpid, { 0 } } },
+	{ Z, ALL, { SYS_getppid, { 0 } } },
+	{ Z, ALL, { SYS_rt_sigaction, { 17, BUFFER, 0, 8 } } },
+	{ Z, ALL, { SYS_rt_sigprocmask, { 2, BUFFER, 0, 8 } } },
 #ifdef SYS_dup2
-	{ SYS_dup2, { 7, 3 } },
+	{ Z, ALL, { SYS_dup2, { 7, 3 } } },
 #endif
-	{ SYS_close, { 12 } },
-	{ SYS_munmap, { BUFFER, 4096 } },
-	{ SYS_madvise, { BUFFER, 4096, 4 } },
-	{ SYS_brk, { 0 } },
-	{ SYS_landlock_create_ruleset, { BUFFER, 24, 0 } },
-	{ SYS_landlock_restrict_self, { 5, 0 } },
+	{ Z, ALL, { SYS_close, { 12 } } },
+	{ Z, ALL, { SYS_munmap, { BUFFER, 4096 } } },
+	{ Z, ALL, { SYS_madvise, { BUFFER, 4096, 4 } } },
+	{ Z, ALL, { SYS_brk, { 0 } } },
+	{ Z, ALL, { SYS_landlock_create_ruleset, { BUFFER, 24, 0 } } },
+	{ Z, ALL, { SYS_landlock_restrict_self, { 5, 0 } } },
 };
+#define NEXAMPLES	(sizeof(examples) / sizeof(examples[0]))
 
 const struct oracle_call *
-oracle_examples(enum oracle_filter f, size_t *n)
+oracle_examples(enum oracle_filter f, enum oracle_way w, size_t *n)
 {
-	switch (f) {
-	case ORACLE_ZYGOTE:
-		*n = sizeof(zygote_examples) / sizeof(zygote_examples[0]);
-		return zygote_examples;
-	case ORACLE_WORKER:
-		*n = sizeof(worker_examples) / sizeof(worker_examples[0]);
-		return worker_examples;
-	case ORACLE_BUILDER:
-		*n = sizeof(builder_examples) / sizeof(builder_examples[0]);
-		return builder_examples;
-	}
+	static struct oracle_call found[NEXAMPLES];
+
 	*n = 0;
-	return NULL;
+	for (size_t i = 0; i < NEXAMPLES; i++)
+		if ((examples[i].filters & 1u << f) != 0 && (examples[i].ways & 1u << w) != 0)
+			found[(*n)++] = examples[i].call;
+	return found;
 }

@@ -26,10 +26,18 @@ unit_tests += %D%/test_pol_layers
 %C%_test_pol_layers_LDADD = $(POL_LIBS) $(CMOCKA_LIBS)
 EXTRA_DIST += \
 	tests/golden/seccomp.builder.x86_64.pfc \
-	tests/golden/seccomp.worker.x86_64.pfc \
-	tests/golden/seccomp.zygote.x86_64.pfc
+	tests/golden/seccomp.worker.drop.x86_64.pfc \
+	tests/golden/seccomp.worker.pagemap.x86_64.pfc \
+	tests/golden/seccomp.worker.scan.x86_64.pfc \
+	tests/golden/seccomp.zygote.drop.x86_64.pfc \
+	tests/golden/seccomp.zygote.pagemap.x86_64.pfc \
+	tests/golden/seccomp.zygote.scan.x86_64.pfc
 # Written when they differ from the golden ones.
 CLEANFILES += \
 	tests/unit/seccomp.builder.x86_64.pfc \
-	tests/unit/seccomp.worker.x86_64.pfc \
-	tests/unit/seccomp.zygote.x86_64.pfc
+	tests/unit/seccomp.worker.drop.x86_64.pfc \
+	tests/unit/seccomp.worker.pagemap.x86_64.pfc \
+	tests/unit/seccomp.worker.scan.x86_64.pfc \
+	tests/unit/seccomp.zygote.drop.x86_64.pfc \
+	tests/unit/seccomp.zygote.pagemap.x86_64.pfc \
+	tests/unit/seccomp.zygote.scan.x86_64.pfc
