@@ -252,7 +252,8 @@ fail_next(struct sv_contracts *cs, struct sv_contract *c, bool for_good, enum tn
 	tn_log_str(&r, "contract", tn_str(c->id));
 	tn_log_str(&r, "fault", tn_str(tn_fault_info(fault)->code));
 	tn_log_str(&r, "message", tn_str(message));
-	tn_log_str(&r, "still_serving", tn_str(c->current != NULL ? "the previous version" : "nothing"));
+	tn_log_str(&r, "still_serving",
+	    tn_str(c->current != NULL ? "the previous version" : "nothing"));
 	tn_log_end(&r);
 	c->failed_signature = for_good && c->next != NULL ? c->next->signature : 0;
 	sv_version_unref(cs, &c->next);
@@ -334,8 +335,8 @@ read_meta(int dir, bool has, char *err, size_t errlen)
 		json_object_set(out, "routes", json_object_get(root, "routes"));
 	meta = json_dumps(out, JSON_COMPACT);
 	if (meta != NULL && strlen(meta) > META_MAX) {
-		snprintf(err, errlen, "contract.json: owner, name, version and routes take %zu bytes "
-		    "(max %u)", strlen(meta), META_MAX);
+		snprintf(err, errlen, "contract.json: owner, name, version and routes take "
+		    "%zu bytes (max %u)", strlen(meta), META_MAX);
 		free(meta);
 		meta = NULL;
 	}
@@ -380,8 +381,8 @@ start_load(struct sv_contracts *cs, struct sv_contract *c, int dir, const struct
 			continue;
 		snprintf(name[i], sizeof(name[i]), "%s.%s", stems[i], lower ? "ts" : "js");
 		if (lower && cs->opt->skip_transpile) {
-			snprintf(err, sizeof(err), "%s/%s has no current .js, and skip_transpile is on: "
-			    "compile it with tana deploy", c->id, name[i]);
+			snprintf(err, sizeof(err), "%s/%s has no current .js, and skip_transpile "
+			    "is on: compile it with tana deploy", c->id, name[i]);
 			fail_next(cs, c, true, TN_FAULT_NOT_COMPILED, err);
 			return;
 		}
@@ -580,7 +581,8 @@ sv_contracts_reload(struct sv_contracts *cs)
 }
 
 int
-sv_contracts_reload_one(struct sv_contracts *cs, const char *id, sv_contract_done *done, void *arg)
+sv_contracts_reload_one(struct sv_contracts *cs, const char *id, sv_contract_done *done,
+    void *arg)
 {
 	bool fresh;
 	struct sv_contract *c = lookup(cs, id, &fresh);

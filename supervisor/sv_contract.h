@@ -96,7 +96,8 @@ void sv_contracts_built(struct sv_contracts *cs, struct sv_version *v, enum tn_f
 /* Look at all known contracts now. */
 void sv_contracts_reload(struct sv_contracts *cs);
 /* Look at one now; done is called once, perhaps before this returns. TN_ENOENT, TN_EBUSY. */
-int sv_contracts_reload_one(struct sv_contracts *cs, const char *id, sv_contract_done *done, void *arg);
+int sv_contracts_reload_one(struct sv_contracts *cs, const char *id, sv_contract_done *done,
+    void *arg);
 
 struct sv_version *sv_version_ref(struct sv_version *v);
 void sv_version_unref(struct sv_contracts *cs, struct sv_version **v);

@@ -297,7 +297,7 @@ struct walk {
 	unsigned	 n;
 };
 
-/* One that was asked for and not heard of has no pid yet; a dead one may lend its pid to another. */
+/* One asked for and not heard of has no pid yet; a dead one may lend its pid to another. */
 static bool
 listed(const struct sv_worker *w)
 {
@@ -417,12 +417,13 @@ on_reload(struct client *cl, const struct tn_rpc_call *c)
 		ct->ops->reload(ct->arg);
 		return;
 	}
-	err = sv_contracts_reload_one(sv_dispatch_contracts(ct->dispatch), id, on_contract_reloaded, p);
+	err = sv_contracts_reload_one(sv_dispatch_contracts(ct->dispatch), id,
+	    on_contract_reloaded, p);
 	if (err == TN_ENOENT)
 		pending_answer(p, "no such contract", NULL, 0);
 	else if (err != 0)
-		pending_answer(p, err == TN_EBUSY ? "it is being reloaded already" : tn_strerror(err),
-		    NULL, 0);
+		pending_answer(p, err == TN_EBUSY ? "it is being reloaded already" :
+		    tn_strerror(err), NULL, 0);
 }
 
 static void
@@ -515,7 +516,8 @@ on_accept(evutil_socket_t sock, short what, void *arg)
 	for (i = 0; i < BACKLOG_TURN; i++) {
 		fd = accept4(sock, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0) {
-			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+			    errno == ENOMEM) {
 				struct timeval tv = { 0, PAUSE_MS * 1000 };
 
 				event_del(ct->ev);
@@ -558,7 +560,8 @@ on_pause_over(evutil_socket_t fd, short what, void *arg)
 
 struct sv_control *
 sv_control_new(struct event_base *base, int *listen_fd, const struct tn_options *opt,
-    struct sv_dispatch *dispatch, struct sv_stats *stats, const struct sv_control_ops *ops, void *arg)
+    struct sv_dispatch *dispatch, struct sv_stats *stats, const struct sv_control_ops *ops,
+    void *arg)
 {
 	struct sv_control *ct = calloc(1, sizeof(*ct));
 

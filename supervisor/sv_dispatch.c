@@ -39,7 +39,8 @@ struct build {
 	uint64_t	 generation;
 	int		 memfd;
 	char		 seed[SEED_BYTES];
-	char		 contract[SV_CONTRACT_MAX + 1];	/* the contract may be gone before the build ends */
+	/* its contract may be gone before it ends */
+	char		 contract[SV_CONTRACT_MAX + 1];
 };
 
 struct sv_dispatch {
@@ -163,7 +164,8 @@ answer_fault(struct sv_dispatch *d, struct sv_request *rq, enum tn_fault fault, 
 static const char *
 choose_function(const struct sv_version *v, struct tn_str method)
 {
-	if ((tn_str_is(method, "GET") || tn_str_is(method, "HEAD")) && (v->exports & SV_EXPORT(get)))
+	if ((tn_str_is(method, "GET") || tn_str_is(method, "HEAD")) &&
+	    (v->exports & SV_EXPORT(get)))
 		return "get";
 	if (tn_str_is(method, "POST") && (v->exports & SV_EXPORT(post)))
 		return "post";
@@ -219,7 +221,8 @@ route(struct sv_dispatch *d, struct sv_contract *c, struct sv_request *rq)
 		if (c->next != NULL)
 			wait_in(d, &c->waiting, rq, false);
 		else
-			answer_fault(d, rq, c->fault != TN_FAULT_NONE ? c->fault : TN_FAULT_INTERNAL,
+			answer_fault(d, rq,
+			    c->fault != TN_FAULT_NONE ? c->fault : TN_FAULT_INTERNAL,
 			    c->message != NULL ? c->message : "");
 		return;
 	}
@@ -259,7 +262,7 @@ sv_dispatch_cancel(struct sv_dispatch *d, struct sv_request **rqp)
 	d->stats->requests_cancelled++;
 	rq->cancelled = true;
 	if (rq->list == NULL)
-		return;			/* a worker has it; it is dropped when that is done with it */
+		return;			/* a worker has it: it is dropped when that is done */
 	wait_over(d, rq);
 	sv_version_unref(d->contracts, &rq->version);
 	sv_request_free(&rq);
@@ -439,7 +442,8 @@ static void
 on_log(void *arg, struct sv_worker *w, const struct sv_request *rq, const struct tn_frame_log *f)
 {
 	struct sv_dispatch *d = arg;
-	enum tn_log_level level = f->level <= TN_LOG_DEBUG ? (enum tn_log_level)f->level : TN_LOG_INFO;
+	enum tn_log_level level = f->level <= TN_LOG_DEBUG ? (enum tn_log_level)f->level :
+	    TN_LOG_INFO;
 	struct tn_log_limit *limit = &d->log_limit;
 	struct tn_log_record r;
 	uint64_t dropped = 0;
@@ -609,8 +613,8 @@ on_built(void *arg, const struct tn_frame_built *f, const char *text)
 		snprintf(message, sizeof(message), "%.*s", (int)f->message.len, f->message.p);
 	} else if ((exports = parse_exports(f->exports)) == 0) {
 		fault = TN_FAULT_COMPILE;
-		snprintf(message, sizeof(message), "the contract exports none of init, contract, get, "
-		    "post, fetch");
+		snprintf(message, sizeof(message), "the contract exports none of init, contract, "
+		    "get, post, fetch");
 	} else if (d->opt->isolation != TN_ISO_FRESH) {
 		if (fstat(b->memfd, &st) != 0 || sv_image_adopt(&d->images, v, &b->memfd,
 		    b->generation, (uint64_t)st.st_blocks * 512) != 0) {

@@ -90,7 +90,8 @@ read_options(int *fd)
 	    (text = malloc((size_t)st.st_size + 1)) != NULL)
 		n = pread(*fd, text, (size_t)st.st_size, 0);
 	tn_fd_close(fd);
-	if (n < 0 || tn_options_parse(o, "configuration", (struct tn_str){ text, (size_t)n }, &err) != 0) {
+	if (n < 0 || tn_options_parse(o, "configuration", (struct tn_str){ text, (size_t)n },
+	    &err) != 0) {
 		tn_log(TN_LOG_ERROR, "the configuration from the master: %.*s", (int)err.len,
 		    err.p != NULL ? err.p : "");
 		tn_options_free(&o);
@@ -121,8 +122,8 @@ on_config(int *fd)
 	tn_options_free(&next);
 	open_log(STDERR_FILENO);
 	if (left.len > 0)
-		tn_log(TN_LOG_WARN, "changed, but in force only after a restart: %.*s", (int)left.len,
-		    left.p);
+		tn_log(TN_LOG_WARN, "changed, but in force only after a restart: %.*s",
+		    (int)left.len, left.p);
 	tn_buf_fini(&left);
 	sv_http_reload(front.http);
 	sv_contracts_reload(sv_dispatch_contracts(front.dispatch));
@@ -147,7 +148,8 @@ on_drain_timeout(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	(void)arg;
-	tn_log(TN_LOG_WARN, "requests are still in progress after drain_timeout_ms; ending all the same");
+	tn_log(TN_LOG_WARN, "requests are still in progress after drain_timeout_ms; "
+	    "ending all the same");
 	finish(TN_EXIT_OK);
 }
 
@@ -208,7 +210,8 @@ kill_zygote(void *arg, uint64_t number)
 }
 
 static const struct sv_dispatch_ops dispatch_ops = {
-	.ready = on_ready, .failed = on_failed, .want_zygote = want_zygote, .kill_zygote = kill_zygote,
+	.ready = on_ready, .failed = on_failed,
+	.want_zygote = want_zygote, .kill_zygote = kill_zygote,
 };
 
 static void
@@ -297,7 +300,8 @@ on_message(const struct sv_msg *m, int *fds, int nfds)
 		break;
 	case SV_MSG_LOG:
 		if (nfds == 1 && dup2(fds[0], STDERR_FILENO) < 0)
-			tn_log(TN_LOG_ERROR, "the log could not be opened again: %s", strerror(errno));
+			tn_log(TN_LOG_ERROR, "the log could not be opened again: %s",
+			    strerror(errno));
 		break;
 	case SV_MSG_DRAIN:
 		drain();
@@ -364,7 +368,7 @@ set_signals(void)
 	static const int ignored[] = { SIGPIPE, SIGINT, SIGHUP, SIGUSR1, SIGUSR2 };
 	size_t i;
 
-	/* The terminal's signals reach the whole foreground group; they are the master's to hear. */
+	/* The terminal's signals reach the whole foreground group; they are for the master. */
 	for (i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		signal(ignored[i], SIG_IGN);
 	/* The socket's end tells the same, but only a loop that still turns. */
@@ -383,16 +387,18 @@ sv_front_main(int master_fd)
 	if (front.base == NULL)
 		tn_fatal(TN_EXIT_FAILURE, "no event loop");
 	sv_stats_init(&front.stats);
-	front.lower = sv_lower_new(front.base, front.opt, &front.stats, want_compiler, kill_compiler, NULL);
+	front.lower = sv_lower_new(front.base, front.opt, &front.stats, want_compiler,
+	    kill_compiler, NULL);
 	if (front.lower != NULL)
 		front.dispatch = sv_dispatch_new(front.base, front.opt, &front.stats, front.lower,
 		    front.contracts, &dispatch_ops, NULL);
 	if (front.dispatch != NULL)
 		front.http = sv_http_new(front.base, front.opt, front.dispatch, &front.stats);
 	if (front.http != NULL)
-		front.control = sv_control_new(front.base, &front.control_fd, front.opt, front.dispatch,
-		    &front.stats, &control_ops, NULL);
-	front.ev_master = event_new(front.base, front.master, EV_READ | EV_PERSIST, on_master, NULL);
+		front.control = sv_control_new(front.base, &front.control_fd, front.opt,
+		    front.dispatch, &front.stats, &control_ops, NULL);
+	front.ev_master = event_new(front.base, front.master, EV_READ | EV_PERSIST, on_master,
+	    NULL);
 	front.ev_drain = evtimer_new(front.base, on_drain_timeout, NULL);
 	if (front.control == NULL || front.ev_master == NULL || front.ev_drain == NULL)
 		tn_fatal(TN_EXIT_FAILURE, "out of memory");

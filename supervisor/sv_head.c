@@ -33,7 +33,8 @@ sv_head_json(const struct sv_head *h, const char *contract, char out[SV_HEAD_BYT
 	/* An identifier needs no escape. */
 	int n = snprintf(out, SV_HEAD_BYTES, "{\"height\":0,\"timestamp\":%.0f,\"hash\":\"%s\","
 	    "\"previousHash\":\"%064d\",\"executor\":\"embedded\",\"contractId\":\"%s\","
-	    "\"gasLimit\":%u,\"gasUsed\":0}", h->timestamp, h->hash, 0, contract, SV_HEAD_GAS_LIMIT);
+	    "\"gasLimit\":%u,\"gasUsed\":0}", h->timestamp, h->hash, 0, contract,
+	    SV_HEAD_GAS_LIMIT);
 
 	return (size_t)n;
 }

@@ -9,7 +9,7 @@
 #include <stddef.h>
 
 #define SV_HEAD_GAS_LIMIT	1000000u	/* a change costs 100 */
-#define SV_HEAD_BYTES		512u		/* of its JSON, the contract's identifier included */
+#define SV_HEAD_BYTES		512u	/* of its JSON, the contract's identifier included */
 
 struct sv_head {
 	double		timestamp;	/* ms since the epoch */

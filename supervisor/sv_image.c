@@ -25,7 +25,8 @@ sv_image_adopt(struct sv_images *is, struct sv_version *v, int *memfd, uint64_t 
 {
 	struct sv_image *im;
 
-	if (fcntl(*memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
+	if (fcntl(*memfd, F_ADD_SEALS,
+	    F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
 		return TN_ESYS;
 	if ((im = calloc(1, sizeof(*im))) == NULL)
 		return TN_ENOMEM;

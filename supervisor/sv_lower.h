@@ -19,7 +19,8 @@ struct sv_lower;
 /*
  * 0: files has name, text, name, text ... (borrowed).  Else err says in one line why.
  */
-typedef void sv_lower_done(void *arg, int err, const struct tn_str *files, size_t n, const char *message);
+typedef void sv_lower_done(void *arg, int err, const struct tn_str *files, size_t n,
+    const char *message);
 
 /* `want`/`kill` ask the master to start or kill the compiler. */
 struct sv_lower *sv_lower_new(struct event_base *base, const struct tn_options *opt,

@@ -23,7 +23,7 @@
 #define ZYGOTE_STEADY_US	30000000u /* one that lived so long was not a failure */
 #define RETIRE_US		5000000u /* a retiring worker without frames goes by then */
 #define HANGUP_US		1000000u /* one that closed its channel has ended by then */
-#define REAP_US			5000000u /* a dead one was reaped by then, or its zygote does not react */
+#define REAP_US			5000000u /* a dead one was reaped by then, or its zygote is deaf */
 #define AFFINITY_SCAN		16	/* how many with room are looked at for the image */
 
 /* Somebody waits for a number of workers to be replaced. */
@@ -141,7 +141,7 @@ sv_pool_pick(struct sv_pool *p, uint64_t image)
 	unsigned n = 0;
 
 	TAILQ_FOREACH(w, &p->available, available) {
-		/* Its sandbox lets it have one image's descriptor at a time, waiting in its socket. */
+		/* Its sandbox lets it have one image's descriptor at a time in its socket. */
 		if (w->image != image && w->nframes > 1)
 			continue;
 		if (first == NULL)
@@ -156,11 +156,13 @@ sv_pool_pick(struct sv_pool *p, uint64_t image)
 }
 
 static void
-on_worker_reply(void *arg, struct sv_worker *w, struct sv_request *rq, const struct tn_frame_reply *f)
+on_worker_reply(void *arg, struct sv_worker *w, struct sv_request *rq,
+    const struct tn_frame_reply *f)
 {
 	struct sv_pool *p = arg;
 
-	if (w->max_requests > 0 && w->requests >= w->max_requests && !w->retire_pending && alive(w)) {
+	if (w->max_requests > 0 && w->requests >= w->max_requests && !w->retire_pending &&
+	    alive(w)) {
 		w->retire_pending = true;
 		w->retire_reason = TN_RETIRE_REQUESTS;
 		sv_pool_balance(p);
@@ -169,7 +171,8 @@ on_worker_reply(void *arg, struct sv_worker *w, struct sv_request *rq, const str
 }
 
 static void
-on_worker_log(void *arg, struct sv_worker *w, const struct sv_request *rq, const struct tn_frame_log *f)
+on_worker_log(void *arg, struct sv_worker *w, const struct sv_request *rq,
+    const struct tn_frame_log *f)
 {
 	struct sv_pool *p = arg;
 
@@ -285,7 +288,8 @@ on_worker_state(void *arg, struct sv_worker *w, enum tn_wstate old)
 		else if (old == TN_WS_SPAWNED || old == TN_WS_WARMING) {
 			p->delay_ms = sv_policy_backoff(p->delay_ms);
 			p->not_before_us = tn_clock_us() + p->delay_ms * 1000ull;
-			tn_log(TN_LOG_ERROR, "worker %d died before it was ready; the next in %u ms",
+			tn_log(TN_LOG_ERROR,
+			    "worker %d died before it was ready; the next in %u ms",
 			    (int)w->pid, p->delay_ms);
 		}
 	}
@@ -372,7 +376,8 @@ on_builder_orphan(void *arg, struct sv_worker *w, struct sv_request *rq, bool st
 }
 
 static void
-on_builder_log(void *arg, struct sv_worker *w, const struct sv_request *rq, const struct tn_frame_log *f)
+on_builder_log(void *arg, struct sv_worker *w, const struct sv_request *rq,
+    const struct tn_frame_log *f)
 {
 	struct builder *b = arg;
 	struct tn_log_record r;
@@ -386,7 +391,8 @@ on_builder_log(void *arg, struct sv_worker *w, const struct sv_request *rq, cons
 }
 
 static void
-on_builder_reply(void *arg, struct sv_worker *w, struct sv_request *rq, const struct tn_frame_reply *f)
+on_builder_reply(void *arg, struct sv_worker *w, struct sv_request *rq,
+    const struct tn_frame_reply *f)
 {
 	(void)arg;
 	(void)w;
@@ -621,6 +627,17 @@ on_generation_ready(void *arg, struct sv_generation *g)
 	sv_pool_balance(p);
 }
 
+/* The next one, after a delay that grows from death to death. */
+static void
+want_zygote_later(struct sv_pool *p)
+{
+	unsigned ms = sv_policy_backoff(p->zygote_delay_ms);
+	struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
+
+	p->zygote_delay_ms = ms;
+	evtimer_add(p->ev_zygote, &tv);
+}
+
 /* The zygote is gone, so are its workers: pid 1 takes its namespace along. */
 static void
 on_generation_dead(void *arg, struct sv_generation *g, const char *text)
@@ -665,18 +682,14 @@ on_generation_dead(void *arg, struct sv_generation *g, const char *text)
 	} while (found);
 	sv_generation_free(&g);
 	if (!p->was_ready && !was_current) {
-		p->ops->failed(p->arg, last[0] != '\0' ? last : "the zygote died while it warmed up");
+		p->ops->failed(p->arg,
+		    last[0] != '\0' ? last : "the zygote died while it warmed up");
 		return;
 	}
 	if (was_current && tn_clock_us() - p->current_since_us > ZYGOTE_STEADY_US)
 		p->zygote_delay_ms = 0;
-	if (p->current == NULL && p->coming_number == 0) {
-		struct timeval tv;
-
-		p->zygote_delay_ms = sv_policy_backoff(p->zygote_delay_ms);
-		tv = (struct timeval){ p->zygote_delay_ms / 1000, p->zygote_delay_ms % 1000 * 1000 };
-		evtimer_add(p->ev_zygote, &tv);
-	}
+	if (p->current == NULL && p->coming_number == 0)
+		want_zygote_later(p);
 }
 
 static const struct sv_generation_ops generation_ops = {
@@ -729,13 +742,8 @@ sv_pool_on_zygote(struct sv_pool *p, uint64_t number, int *fd, int *pidfd, int s
 	p->coming_number = 0;
 	if (!p->was_ready)
 		p->ops->failed(p->arg, text);
-	else {
-		struct timeval tv;
-
-		p->zygote_delay_ms = sv_policy_backoff(p->zygote_delay_ms);
-		tv = (struct timeval){ p->zygote_delay_ms / 1000, p->zygote_delay_ms % 1000 * 1000 };
-		evtimer_add(p->ev_zygote, &tv);
-	}
+	else
+		want_zygote_later(p);
 }
 
 void
@@ -744,8 +752,8 @@ sv_pool_on_zygote_dead(struct sv_pool *p, uint64_t number, int status)
 	/* Its channel tells the same, after its last words; this is for the log. */
 	(void)p;
 	if (status != 0)
-		tn_log(TN_LOG_WARN, "zygote %llu ended with status 0x%x", (unsigned long long)number,
-		    (unsigned)status);
+		tn_log(TN_LOG_WARN, "zygote %llu ended with status 0x%x",
+		    (unsigned long long)number, (unsigned)status);
 }
 
 const struct sv_generation *
@@ -829,7 +837,8 @@ sv_pool_new(struct event_base *base, const struct tn_options *opt, struct sv_sta
 	p->ev_tick = event_new(base, -1, EV_PERSIST, on_tick, p);
 	p->ev_balance = evtimer_new(base, on_balance, p);
 	p->ev_zygote = evtimer_new(base, on_zygote_timer, p);
-	if (p->decoder == NULL || p->ev_tick == NULL || p->ev_balance == NULL || p->ev_zygote == NULL)
+	if (p->decoder == NULL || p->ev_tick == NULL || p->ev_balance == NULL ||
+	    p->ev_zygote == NULL)
 		sv_pool_free(&p);
 	return p;
 }

@@ -18,8 +18,10 @@ struct sv_pool_ops {
 	void (*room)(void *arg);
 	/* The dispatcher's queue: its length, and since when its head has waited (us, 0: empty). */
 	void (*queue)(void *arg, unsigned *queued, uint64_t *head_since_us);
-	void (*reply)(void *arg, struct sv_worker *w, struct sv_request *rq, const struct tn_frame_reply *f);
-	void (*log)(void *arg, struct sv_worker *w, const struct sv_request *rq, const struct tn_frame_log *f);
+	void (*reply)(void *arg, struct sv_worker *w, struct sv_request *rq,
+	    const struct tn_frame_reply *f);
+	void (*log)(void *arg, struct sv_worker *w, const struct sv_request *rq,
+	    const struct tn_frame_log *f);
 	void (*orphan)(void *arg, struct sv_worker *w, struct sv_request *rq, bool started);
 	/* A generation is ready; images of earlier ones are worth nothing. */
 	void (*generation)(void *arg);
@@ -58,7 +60,8 @@ void sv_pool_balance(struct sv_pool *p);
  * was reaped: f is its BUILT or NULL when it died, text then says how.
  */
 typedef void sv_pool_built(void *arg, const struct tn_frame_built *f, const char *text);
-int sv_pool_build(struct sv_pool *p, int memfd, struct tn_frame *build, sv_pool_built *done, void *arg);
+int sv_pool_build(struct sv_pool *p, int memfd, struct tn_frame *build, sv_pool_built *done,
+    void *arg);
 
 /*
  * Replace workers: one by pid, those that last ran a contract, or all (both

@@ -15,16 +15,18 @@
 
 enum sv_msg_type {
 	/* master -> front */
-	SV_MSG_START = 1,	/* fds: configuration (memfd, as --dump-options prints), contracts directory,
-				   control socket (listening), state directory; the first message; then the log:
-				   fd 2 already is it unless `log` is syslog */
+	SV_MSG_START = 1,	/* the first; fds: configuration (memfd, as --dump-options prints),
+				   contracts directory, control socket (listening), state directory;
+				   fd 2 is the log already unless `log` is syslog */
 	SV_MSG_LISTEN,		/* fd: a listening HTTP socket; arg = index in `listen` */
 	SV_MSG_LISTEN_END,	/* all were sent: begin */
-	SV_MSG_ZYGOTE,		/* fds: channel (tn_zygote.h), pidfd; arg = generation; status != 0: failed, errno, no fds */
+	SV_MSG_ZYGOTE,		/* fds: channel (tn_zygote.h), pidfd; arg = generation; status != 0:
+				   failed, errno, no fds */
 	SV_MSG_ZYGOTE_DEAD,	/* arg = generation, status as of waitpid */
 	SV_MSG_COMPILER,	/* fd: stream socket; status != 0: failed, errno, no fd */
-	SV_MSG_COMPILER_DEAD,	/* status as of waitpid (not sent: its socket's end says it, in order) */
-	SV_MSG_CONFIG,		/* fd: the new configuration (SIGHUP), to apply as tn_options_reload says; re-read contracts too */
+	SV_MSG_COMPILER_DEAD,	/* status as of waitpid (not sent: its socket's end says it) */
+	SV_MSG_CONFIG,		/* fd: the new configuration (SIGHUP), to apply as tn_options_reload
+				   says; re-read contracts too */
 	SV_MSG_LOG,		/* fd: the log file, opened again */
 	SV_MSG_DRAIN,		/* finish what is in progress, exit 0 */
 	/* front -> master */

@@ -31,7 +31,10 @@ struct sv_stats {
 void sv_stats_init(struct sv_stats *st);
 /* Count an answered request: status class and all phases. */
 void sv_stats_request(struct sv_stats *st, int status, const struct sv_timings *t);
-/* One map: every metric by name, and "phases": { name: {count, mean_us, p50_us, p99_us, max_us} }. */
+/*
+ * One map: every metric by name, and "phases": { name: {count, mean_us, p50_us,
+ * p99_us, max_us} }.
+ */
 void sv_stats_pack(const struct sv_stats *st, msgpack_packer *pk);
 
 #endif

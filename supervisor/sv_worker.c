@@ -304,8 +304,9 @@ on_frame(struct sv_worker *w, const struct tn_frame *f)
 	case TN_FRAME_READY:
 		if (f->ready.version != TN_FRAMES_VERSION ||
 		    f->ready.generation != w->generation->number) {
-			tn_log(TN_LOG_ERROR, "worker %d is of version %llu, generation %llu", (int)w->pid,
-			    (unsigned long long)f->ready.version, (unsigned long long)f->ready.generation);
+			tn_log(TN_LOG_ERROR, "worker %d is of version %llu, generation %llu",
+			    (int)w->pid, (unsigned long long)f->ready.version,
+			    (unsigned long long)f->ready.generation);
 			step(w, TN_WEV_FAULT);
 		} else
 			step(w, TN_WEV_READY);
@@ -350,9 +351,9 @@ read_channel(struct sv_worker *w)
 
 	if (w->in.len >= 4) {
 		/* A long frame is on its way: ask for all the rest of it. */
-		size_t whole = 4 + ((size_t)(unsigned char)w->in.p[0] << 24 |
-		    (size_t)(unsigned char)w->in.p[1] << 16 | (size_t)(unsigned char)w->in.p[2] << 8 |
-		    (size_t)(unsigned char)w->in.p[3]);
+		const unsigned char *p = (const unsigned char *)w->in.p;
+		size_t whole = 4 + ((size_t)p[0] << 24 | (size_t)p[1] << 16 |
+		    (size_t)p[2] << 8 | (size_t)p[3]);
 
 		if (whole > w->in.len + want)
 			want = whole - w->in.len;
@@ -369,8 +370,8 @@ read_channel(struct sv_worker *w)
 		return false;
 	w->in.len += (size_t)n;
 	while (!w->closed && off < w->in.len) {
-		err = tn_frame_decode(w->decoder, TN_DIR_TO_FRONT, w->in.p + off, w->in.len - off, &f,
-		    &used);
+		err = tn_frame_decode(w->decoder, TN_DIR_TO_FRONT, w->in.p + off,
+		    w->in.len - off, &f, &used);
 		if (err != 0)
 			break;
 		off += used;
@@ -584,7 +585,8 @@ sv_worker_on_exited(struct sv_worker *w, int status)
 		before = w->requests;
 		if (!read_channel(w))
 			break;
-		if (w->requests == before && recv(w->fd, &(char){ 0 }, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
+		if (w->requests == before &&
+		    recv(w->fd, &(char){ 0 }, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
 			break;
 	}
 	w->exited = true;

@@ -27,8 +27,10 @@ struct tn_options;
 /* Calls up; none frees the worker but by sv_worker_free, which defers safely. */
 struct sv_worker_ops {
 	void (*state)(void *arg, struct sv_worker *w, enum tn_wstate old);
-	void (*reply)(void *arg, struct sv_worker *w, struct sv_request *rq, const struct tn_frame_reply *f);
-	void (*log)(void *arg, struct sv_worker *w, const struct sv_request *rq, const struct tn_frame_log *f);
+	void (*reply)(void *arg, struct sv_worker *w, struct sv_request *rq,
+	    const struct tn_frame_reply *f);
+	void (*log)(void *arg, struct sv_worker *w, const struct sv_request *rq,
+	    const struct tn_frame_log *f);
 	void (*built)(void *arg, struct sv_worker *w, const struct tn_frame_built *f);
 	void (*restored)(void *arg, struct sv_worker *w, const struct tn_frame_restored *f);
 	/* It died with this request unanswered; started: it had begun to run. */
