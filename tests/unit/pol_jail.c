@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "pol_oracle.h"
+#include "tn_err.h"
 
 #define NAMESPACES	(CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | \
 			CLONE_NEWCGROUP)
@@ -152,12 +153,21 @@ jail_impossible(enum jail_kind kind)
 	return NULL;
 }
 
+static int
+reserve(uint64_t at, size_t size)
+{
+	void *p = (void *)(uintptr_t)at;
+
+	return mmap(p, size, PROT_NONE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) == p ? 0 : -1;
+}
+
 /* What the master and the worker's own code prepare in a real zygote. */
 static int
 fixture(struct jail_inside *in)
 {
 	static const uint32_t magic = JAIL_MAGIC;
-	int null = open("/dev/null", O_RDWR);
+	int null = open("/dev/null", O_RDWR), proc;
 
 	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0)
 		return -1;
@@ -170,10 +180,13 @@ fixture(struct jail_inside *in)
 		(void)close(in->socket);
 		in->socket = JAIL_CHANNEL;
 	}
-	if (mmap((void *)(uintptr_t)ORACLE_ARENA, 2 * ORACLE_ARENA_SIZE, PROT_NONE,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) !=
-	    (void *)(uintptr_t)ORACLE_ARENA)
+	if (reserve(ORACLE_ARENA, 2 * ORACLE_ARENA_SIZE) != 0 ||
+	    reserve(ORACLE_SHADOW, ORACLE_ARENA_SIZE) != 0)
 		return -1;
+	proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (proc < 0 || dup3(proc, ORACLE_PROC, O_CLOEXEC) < 0)
+		return -1;
+	(void)close(proc);
 	in->image = memfd_create("image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (in->image < 0 || ftruncate(in->image, (off_t)ORACLE_ARENA_SIZE) != 0 ||
 	    pwrite(in->image, &magic, sizeof(magic), 0) != sizeof(magic))
@@ -197,7 +210,11 @@ zygote(struct jail *j, int sock, uid_t uid, gid_t gid, jail_body *body)
 				.image_fd = JAIL_IMAGE,
 				.arena = ORACLE_ARENA,
 				.arena_size = ORACLE_ARENA_SIZE,
-				.send_max = ORACLE_SEND_MAX
+				.send_max = ORACLE_SEND_MAX,
+				.restore = j->restore,
+				.pagemap_fd = JAIL_PAGEMAP,
+				.proc_fd = ORACLE_PROC,
+				.shadow = ORACLE_SHADOW
 			}
 		}
 	};
@@ -219,9 +236,16 @@ zygote(struct jail *j, int sock, uid_t uid, gid_t gid, jail_body *body)
 void
 jail_begin(struct jail *j, enum jail_kind kind, jail_body *body)
 {
+	jail_begin_with(j, kind, TN_RESTORE_SCAN, body);
+}
+
+void
+jail_begin_with(struct jail *j, enum jail_kind kind, enum tn_restore restore, jail_body *body)
+{
 	int pair[2];
 
 	j->kind = kind;
+	j->restore = restore;
 	j->sh = mmap(NULL, sizeof(*j->sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 	    -1, 0);
 	if (j->sh == MAP_FAILED || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
@@ -282,7 +306,7 @@ pid_t
 jail_worker(struct jail_inside *in, enum pol_role role, jail_worker_body *fn, void *arg,
     const int channel[2])
 {
-	static const int keep[] = { 0, 1, 2, JAIL_CHANNEL };
+	static const int keep[] = { 0, 1, 2, JAIL_CHANNEL, JAIL_PAGEMAP };
 	struct pol_worker_config c = {
 		.required = in->config.required,
 		.role = role,
@@ -298,6 +322,13 @@ jail_worker(struct jail_inside *in, enum pol_role role, jail_worker_body *fn, vo
 		return pid;
 	if (dup2(channel[1], JAIL_CHANNEL) < 0)
 		_exit(JAIL_NOT_IN);
+	in->sh->pagemap_rc = pol_worker_pagemap(role, in->sh->worker_err);
+	if (in->sh->pagemap_rc != 0 && in->sh->pagemap_rc != TN_EUNAVAIL) {
+		jail_why(in->sh, "pagemap: %s", in->sh->worker_err);
+		_exit(JAIL_NOT_IN);
+	}
+	if (in->careless)
+		(void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 	in->sh->worker_rc = pol_worker_enter(&c, &in->sh->worker_layers, in->sh->worker_err);
 	if (in->sh->worker_rc != 0) {
 		jail_why(in->sh, "worker: %s", in->sh->worker_err);

@@ -25,7 +25,8 @@ enum jail_kind {
 
 #define JAIL_NOBODY	65534u
 #define JAIL_CHANNEL	3
-#define JAIL_IMAGE	4
+#define JAIL_PAGEMAP	4
+#define JAIL_IMAGE	5
 #define JAIL_MAGIC	0x616e6174u	/* an image's first word */
 
 /* Shared by the test, the zygote and its children. */
@@ -35,6 +36,7 @@ struct jail_shared {
 	int		rc;		/* of pol_zygote_enter() */
 	uint32_t	layers;
 	char		err[POL_ERR_MAX];
+	int		pagemap_rc;	/* of the last pol_worker_pagemap() */
 	int		worker_rc;	/* of the last pol_worker_enter() */
 	uint32_t	worker_layers;
 	char		worker_err[POL_ERR_MAX];
@@ -44,6 +46,7 @@ struct jail_shared {
 
 struct jail {
 	enum jail_kind		 kind;
+	enum tn_restore		 restore;
 	struct jail_shared	*sh;
 	pid_t			 helper;
 	int			 socket;	/* to the zygote: SEQPACKET */
@@ -55,6 +58,7 @@ struct jail_inside {
 	struct jail_shared	*sh;
 	int			 socket;	/* to the test */
 	int			 image;		/* sealed memfd of the arena's length */
+	bool			 careless;	/* its workers leave themselves dumpable */
 	struct pol_config	 config;	/* as the kind needs it; change it before _enter */
 };
 
@@ -64,8 +68,13 @@ typedef int jail_worker_body(struct jail_inside *in, void *arg);
 /* NULL, or why this machine or user cannot have such a jail. */
 const char *jail_impossible(enum jail_kind kind);
 
-/* Start one; jail_end waits and returns the zygote's wait status. */
+/*
+ * Start one, whose workers restore by TN_RESTORE_SCAN, or as _with says; jail_end
+ * waits and returns the zygote's wait status.
+ */
 void jail_begin(struct jail *j, enum jail_kind kind, jail_body *body);
+void jail_begin_with(struct jail *j, enum jail_kind kind, enum tn_restore restore,
+    jail_body *body);
 int jail_end(struct jail *j);
 
 /* In the body: pol_zygote_enter() with in->config; what it says goes to the shared memory. */

@@ -252,7 +252,7 @@ landlocked(void)
 
 	CHECK(be_nobody() == 0 && pol_no_new_privs(err) == 0);
 	CHECK(access("/", R_OK) == 0 && (fd = open("/", O_RDONLY)) >= 0);
-	CHECK(pol_landlock(err) == 0);
+	CHECK(pol_landlock(-1, err) == 0);
 	CHECK(open("/", O_RDONLY) == -1 && errno == EACCES);
 	CHECK(open("/dev/null", O_WRONLY) == -1 && errno == EACCES);
 	CHECK(mkdir("/tmp/tana-landlocked", 0700) == -1 && errno == EACCES);
@@ -267,7 +267,7 @@ landlocked(void)
 	CHECK(fd >= 0 && ftruncate(fd, 4096) == 0);
 	CHECK(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0) != MAP_FAILED);
 	/* And a second time, as zygote and worker do. */
-	CHECK(pol_landlock(err) == 0);
+	CHECK(pol_landlock(-1, err) == 0);
 	return 0;
 }
 
@@ -478,6 +478,109 @@ allowed(enum jail_kind kind, jail_body *body)
 	layers = j.sh->layers;
 	(void)munmap(j.sh, sizeof(*j.sh));
 	return layers;
+}
+
+/* ---- the pagemap ---- */
+
+static int
+readable_proc(void)
+{
+	int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC), null = open("/dev/null", O_RDWR);
+
+	CHECK(proc >= 0 && null >= 0);
+	CHECK(be_nobody() == 0 && pol_no_new_privs(err) == 0);
+	CHECK(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0);
+	CHECK(pol_landlock(proc, err) == 0);
+	CHECK(openat(proc, "self/status", O_RDONLY) >= 0);
+	CHECK(openat(proc, "self/comm", O_WRONLY) == -1 && errno == EACCES);
+	CHECK(openat(proc, "self", O_RDONLY | O_DIRECTORY) == -1 && errno == EACCES);
+	CHECK(openat(proc, "self/root/etc/passwd", O_RDONLY) == -1 && errno == EACCES);
+	CHECK(openat(proc, "/etc/passwd", O_RDONLY) == -1 && errno == EACCES);
+	CHECK(open("/dev/null", O_RDONLY) == -1 && errno == EACCES);
+	/* A worker's own layer takes that too. */
+	CHECK(pol_landlock(-1, err) == 0);
+	CHECK(openat(proc, "self/status", O_RDONLY) == -1 && errno == EACCES);
+	return 0;
+}
+
+static void
+landlock_lets_files_of_proc_be_read_if_asked(void **state)
+{
+	(void)state;
+	need(JAIL_USER, TN_LAYER_LANDLOCK);
+	(void)in_child(readable_proc);
+}
+
+static int
+landlock_not_beneath(void)
+{
+	CHECK(be_nobody() == 0 && pol_no_new_privs(err) == 0);
+	CHECK(pol_landlock(9999, err) == 0);
+	CHECK(open("/", O_RDONLY) == -1 && errno == EACCES);
+	return 0;
+}
+
+static void
+landlock_denies_all_when_its_exception_cannot_be_had(void **state)
+{
+	(void)state;
+	need(JAIL_USER, TN_LAYER_LANDLOCK);
+	(void)in_child(landlock_not_beneath);
+}
+
+static bool
+is_null(int fd)
+{
+	struct stat a, b;
+
+	return fstat(fd, &a) == 0 && stat("/dev/null", &b) == 0 && a.st_rdev == b.st_rdev &&
+	    S_ISCHR(a.st_mode);
+}
+
+static int
+own_pagemap(void)
+{
+	int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int null = open("/dev/null", O_RDWR);
+	uint64_t entry = 0;
+	static char mine[8192];
+
+	CHECK(proc >= 0 && null >= 0 && dup2(null, 0) == 0 && dup2(null, 20) == 20);
+	CHECK(be_nobody() == 0);	/* and so not dumpable */
+	CHECK(pol_pagemap(proc, 20, err) == 0);
+	*(volatile char *)mine = 1;
+	CHECK(pread(20, &entry, 8, (off_t)((uintptr_t)mine / 4096 * 8)) == 8);
+	CHECK((entry & UINT64_C(1) << 63) != 0);
+#ifndef WITH_SANITIZERS
+	CHECK(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0);
+#endif
+	/* Whatever is wrong with /proc, there is something else at that number. */
+	CHECK(pol_pagemap(-1, 20, err) == TN_EUNAVAIL && is_null(20));
+	CHECK(pol_pagemap(null, 21, err) == TN_EUNAVAIL && is_null(21));
+	CHECK(pol_pagemap(9999, 0, err) == TN_EUNAVAIL && is_null(0));
+#ifndef WITH_SANITIZERS
+	CHECK(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0);
+#endif
+	/* No number for it at all. */
+	CHECK(pol_pagemap(proc, 1 << 30, err) == TN_ESYS);
+	return 0;
+}
+
+static void
+need_pagemap(void)
+{
+	if (access("/proc/self/pagemap", R_OK) != 0) {
+		print_message("# skipped: there is no /proc/self/pagemap\n");
+		skip();
+	}
+}
+
+static void
+pagemap_is_the_processs_own_and_leaves_it_not_dumpable(void **state)
+{
+	(void)state;
+	need_pagemap();
+	(void)in_child(own_pagemap);
 }
 
 static int
@@ -739,7 +842,12 @@ without_required_layers_only_the_user_changes(void **state)
 
 /* ---- a worker that cannot have a layer ---- */
 
+enum has_pagemap { NONE, HAS, REFUSED };
+
 struct worker_case {
+	enum tn_restore	restore;
+	enum has_pagemap pagemap;
+	bool		unbounded;	/* a zygote with neither Landlock nor a root of its own */
 	int		nr;		/* call to break; 0: none */
 	int64_t		arg0;
 	int		e;
@@ -754,19 +862,25 @@ static const struct worker_case *one;
 static int
 worker_body(struct jail_inside *in)
 {
-	static const int keep[] = { 0, 1, 2, JAIL_CHANNEL, JAIL_IMAGE };
+	static const int keep[] = { 0, 1, 2, JAIL_CHANNEL, JAIL_PAGEMAP, JAIL_IMAGE };
 	struct pol_worker_config c = {
 		.required = in->config.required & ~one->drop,
 		.role = POL_WORKER,
 		.parent = one->orphan ? 1 << 20 : getpid(),
 		.keep = keep,
-		.nkeep = one->image_open ? 5 : 4,
+		.nkeep = one->image_open ? 6 : 5,
 		.memory = 1 << 20
 	};
 	struct jail_shared *sh = in->sh;
 	int status;
 	pid_t pid;
 
+	if (one->unbounded) {
+		in->config.required &= ~one->drop;
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+		    jail_break_call(SYS_landlock_create_ruleset, -1, ENOSYS) != 0)
+			return 3;
+	}
 	if (jail_enter(in) != 0)
 		return 1;
 	pid = fork();
@@ -776,6 +890,7 @@ worker_body(struct jail_inside *in)
 			_exit(JAIL_NOT_IN);
 		if (dup2(2, JAIL_IMAGE) < 0)
 			_exit(JAIL_NOT_IN);
+		sh->pagemap_rc = pol_worker_pagemap(POL_WORKER, sh->worker_err);
 		sh->worker_rc = pol_worker_enter(&c, &sh->worker_layers, sh->worker_err);
 		_exit(0);
 	}
@@ -794,10 +909,12 @@ worker_case(const struct worker_case *c)
 	int status;
 
 	one = c;
-	jail_begin(&j, JAIL_USER, worker_body);
+	jail_begin_with(&j, JAIL_USER, c->restore, worker_body);
 	status = jail_end(&j);
 	if (status != 0)
 		fail_msg("status %#x: %s", (unsigned)status, j.sh->why);
+	assert_int_equal(j.sh->pagemap_rc,
+	    c->pagemap == HAS ? 0 : c->pagemap == NONE ? TN_EUNAVAIL : TN_ESYS);
 	if (c->layer == NULL) {
 		assert_int_equal(j.sh->worker_rc, 0);
 		assert_int_equal(j.sh->worker_layers, jail_layers(JAIL_USER) & ~c->drop);
@@ -861,6 +978,46 @@ worker_of_another_parent_is_refused(void **state)
 	worker_case(&(struct worker_case){ .orphan = true, .layer = "parent" });
 }
 
+static void
+worker_gets_its_pagemap_unless_it_drops(void **state)
+{
+	(void)state;
+	need(JAIL_USER, TN_LAYER_LANDLOCK);
+	need_pagemap();
+	worker_case(&(struct worker_case){ .restore = TN_RESTORE_SCAN, .pagemap = HAS });
+	worker_case(&(struct worker_case){ .restore = TN_RESTORE_PAGEMAP, .pagemap = HAS });
+	worker_case(&(struct worker_case){ .restore = TN_RESTORE_DROP, .pagemap = NONE });
+}
+
+static void
+worker_that_cannot_open_its_pagemap_starts_without(void **state)
+{
+	(void)state;
+	worker_case(&(struct worker_case){ .restore = TN_RESTORE_SCAN, .nr = SYS_openat, .arg0 = -1,
+	    .e = EACCES, .pagemap = NONE });
+}
+
+/* A filter does not see paths. */
+static void
+zygote_that_nothing_bounds_opens_no_files(void **state)
+{
+	(void)state;
+	worker_case(&(struct worker_case){ .restore = TN_RESTORE_SCAN, .unbounded = true,
+	    .drop = TN_LAYER_LANDLOCK, .pagemap = NONE });
+}
+
+#ifndef WITH_SANITIZERS
+static void
+worker_that_would_stay_dumpable_is_refused(void **state)
+{
+	(void)state;
+	worker_case(&(struct worker_case){ .restore = TN_RESTORE_SCAN, .nr = SYS_prctl,
+	    .arg0 = PR_SET_DUMPABLE, .e = EPERM, .pagemap = REFUSED, .layer = "dumpable" });
+	worker_case(&(struct worker_case){ .restore = TN_RESTORE_DROP, .nr = SYS_prctl,
+	    .arg0 = PR_SET_DUMPABLE, .e = EPERM, .pagemap = REFUSED, .layer = "dumpable" });
+}
+#endif
+
 int
 main(void)
 {
@@ -872,6 +1029,9 @@ main(void)
 		cmocka_unit_test(limit_of_cpu_time_ends_a_loop),
 		cmocka_unit_test(memory_is_counted_in_bytes),
 		cmocka_unit_test(landlock_denies_files_tcp_and_signals),
+		cmocka_unit_test(landlock_lets_files_of_proc_be_read_if_asked),
+		cmocka_unit_test(landlock_denies_all_when_its_exception_cannot_be_had),
+		cmocka_unit_test(pagemap_is_the_processs_own_and_leaves_it_not_dumpable),
 		cmocka_unit_test(mdwe_keeps_memory_from_becoming_executable),
 		cmocka_unit_test(change_of_user_cannot_be_undone),
 		cmocka_unit_test(descriptors_are_closed_but_for_those_named),
@@ -901,6 +1061,12 @@ main(void)
 		cmocka_unit_test(worker_without_limits_is_refused),
 		cmocka_unit_test(worker_whose_descriptors_stay_is_refused),
 		cmocka_unit_test(worker_of_another_parent_is_refused),
+		cmocka_unit_test(worker_gets_its_pagemap_unless_it_drops),
+		cmocka_unit_test(worker_that_cannot_open_its_pagemap_starts_without),
+		cmocka_unit_test(zygote_that_nothing_bounds_opens_no_files),
+#ifndef WITH_SANITIZERS
+		cmocka_unit_test(worker_that_would_stay_dumpable_is_refused),
+#endif
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

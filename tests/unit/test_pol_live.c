@@ -39,8 +39,10 @@
 
 #include "pol_jail.h"
 #include "pol_oracle.h"
+#include "tn_err.h"
 
 #define ARENA		((char *)(uintptr_t)ORACLE_ARENA)
+#define SHADOW		((char *)(uintptr_t)ORACLE_SHADOW)
 #define SURVIVED	42
 
 /* Skip, with the reason, where there cannot be such a jail, or no filter in it. */
@@ -139,21 +141,72 @@ receive_image(void)
 	return fd;
 }
 
+/* Is the arena's page anonymous, says the pagemap?  -1: no answer. */
+static int
+ask_pagemap(enum tn_restore how, const char *at)
+{
+	static uint64_t region[3];
+	uint64_t page = (uintptr_t)at & ~(uint64_t)4095, walk[12] = {
+		/* size, flags, start, end, -, where to, how many, -, inverted, mask, any of, say */
+		sizeof(walk), 0, page, page + 4096, 0, (uintptr_t)region, 1, 0, 1 << 2, 1 << 2,
+		1 << 3 | 1 << 4, 1 << 3
+	};
+	uint64_t entry;
+	int n;
+
+	if (how == TN_RESTORE_SCAN) {
+		n = ioctl(JAIL_PAGEMAP, ORACLE_ASK, walk);
+		/* Before Linux 6.7 it is allowed, but not there. */
+		return n < 0 && errno == ENOTTY ? 1 : n;
+	}
+	if (pread(JAIL_PAGEMAP, &entry, sizeof(entry), (off_t)(page / 512)) != sizeof(entry))
+		return -1;
+	return (entry & UINT64_C(1) << 63) != 0 && (entry & UINT64_C(1) << 61) == 0;
+}
+
+/* What wk_restore.c does. */
+static int
+honest_restore(enum tn_restore how)
+{
+	volatile uint32_t *word = (uint32_t *)ARENA;
+	struct rusage ru;
+
+	if (mmap(SHADOW, ORACLE_ARENA_SIZE, PROT_READ, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0) !=
+	    SHADOW)
+		return 20;
+	*word = 0;
+	if (*(volatile uint32_t *)SHADOW != JAIL_MAGIC)
+		return 21;
+	if (getrusage(RUSAGE_SELF, &ru) != 0)
+		return 22;
+	if (ask_pagemap(how, ARENA) != 1)
+		return 23;
+	memcpy(ARENA, SHADOW, 4096);
+	return *word == JAIL_MAGIC ? 0 : 24;
+}
+
 /* All that wk_worker.c does, each step with a number of its own if it fails. */
 static int
 honest(struct jail_inside *in, void *arg)
 {
 	volatile uint32_t *word = (uint32_t *)ARENA;
+	enum tn_restore how = in->config.params.restore;
 	struct timespec ts;
+	int rc;
 
-	(void)in;
 	(void)arg;
+	/* As a worker that found none: it drops. */
+	if (in->sh->pagemap_rc != 0)
+		how = TN_RESTORE_DROP;
 	for (int round = 0; round < 2; round++) {
 		if (receive_image() != JAIL_IMAGE)
 			return 1;
 		if (mmap(ARENA, ORACLE_ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
 		    JAIL_IMAGE, 0) != ARENA)
 			return 2;
+		rc = how == TN_RESTORE_DROP ? 0 : honest_restore(how);
+		if (rc != 0)
+			return rc;
 		if (close(JAIL_IMAGE) != 0)
 			return 3;
 		if (*word != JAIL_MAGIC)
@@ -182,6 +235,8 @@ honest(struct jail_inside *in, void *arg)
 	return jail_hear(JAIL_CHANNEL) == -1 ? 0 : 9;	/* the end of the channel */
 }
 
+static bool pagemap_expected;
+
 static int
 honest_body(struct jail_inside *in)
 {
@@ -209,6 +264,8 @@ honest_body(struct jail_inside *in)
 		return 5;
 	if (status != 0)
 		jail_why(in->sh, "the worker ended with wait status %#x", (unsigned)status);
+	if ((in->sh->pagemap_rc == 0) != pagemap_expected)
+		jail_why(in->sh, "pagemap: %d", in->sh->pagemap_rc);
 	return 0;
 }
 
@@ -218,8 +275,14 @@ honest_in(enum jail_kind kind)
 	struct jail j;
 
 	need_jail(kind, false);
-	jail_begin(&j, kind, honest_body);
-	expect_clean_end(&j);
+	for (int how = TN_RESTORE_DROP; how <= TN_RESTORE_SCAN; how++) {
+		/* Dropping is for where it must be. */
+		pagemap_expected = how != TN_RESTORE_DROP &&
+		    access("/proc/self/pagemap", R_OK) == 0 &&
+		    (jail_layers(kind) & (TN_LAYER_LANDLOCK | TN_LAYER_MOUNTNS)) != 0;
+		jail_begin_with(&j, kind, (enum tn_restore)how, honest_body);
+		expect_clean_end(&j);
+	}
 }
 
 static void
@@ -255,6 +318,13 @@ wait_for_the_end(struct jail_inside *in, void *arg)
 }
 
 static int
+report_and_wait(struct jail_inside *in, void *arg)
+{
+	in->sh->result[0] = in->sh->pagemap_rc;
+	return jail_say(JAIL_CHANNEL, 'r') != 0 ? 1 : wait_for_the_end(in, arg);
+}
+
+static int
 quiet_body(struct jail_inside *in)
 {
 	int channel[2], status;
@@ -262,16 +332,25 @@ quiet_body(struct jail_inside *in)
 
 	if (make_channel(channel) != 0 || jail_enter(in) != 0)
 		return 1;
-	w = jail_worker(in, POL_WORKER, wait_for_the_end, NULL, channel);
-	b = jail_worker(in, POL_BUILDER, wait_for_the_end, NULL, channel);
-	if (w < 0 || b < 0 || jail_say(in->socket, 'r') != 0)
+	w = jail_worker(in, POL_WORKER, report_and_wait, NULL, channel);
+	if (w < 0 || jail_hear(channel[0]) != 0)
 		return 2;
+	b = jail_worker(in, POL_BUILDER, wait_for_the_end, NULL, channel);
+	if (b < 0 || jail_say(in->socket, 'r') != 0)
+		return 3;
 	(void)jail_hear(in->socket);	/* the test has seen enough */
 	(void)kill(w, SIGKILL);
 	(void)kill(b, SIGKILL);
 	while (waitpid(-1, &status, 0) > 0)
 		;
 	return 0;
+}
+
+static int
+careless_body(struct jail_inside *in)
+{
+	in->careless = true;
+	return quiet_body(in);
 }
 
 static int
@@ -383,12 +462,40 @@ check_status(pid_t pid, enum jail_kind kind, bool child)
 	if (child) {
 		expect_limit(limits, "Max file size", "0");
 		expect_limit(limits, "Max processes", "0");
-		expect_limit(limits, "Max open files", "5");
+		expect_limit(limits, "Max open files", "6");
 		expect_limit(limits, "Max locked memory", "0");
 		expect_limit(limits, "Max cpu time", "30");
 		assert_null(strstr(limits, "Max address space         unlimited"));
 		assert_null(strstr(limits, "Max data size             unlimited"));
 	}
+}
+
+/* Its descriptors: 0 to 3, and the pagemap's number, which is a worker's only. */
+static void
+check_descriptors(pid_t pid, bool *pagemap)
+{
+	char path[64], target[64];
+	struct dirent *e;
+	ssize_t n;
+	DIR *d;
+	unsigned seen = 0;
+
+	(void)snprintf(path, sizeof(path), "/proc/%ld/fd", (long)pid);
+	d = opendir(path);
+	assert_non_null(d);
+	while ((e = readdir(d)) != NULL)
+		if (e->d_name[0] != '.')
+			seen |= 1u << atoi(e->d_name);
+	(void)closedir(d);
+	assert_int_equal(seen, 0x1f);
+	(void)snprintf(path, sizeof(path), "/proc/%ld/fd/%d", (long)pid, JAIL_PAGEMAP);
+	n = readlink(path, target, sizeof(target) - 1);
+	assert_true(n > 0);
+	target[n] = '\0';
+	*pagemap = n > 8 && strcmp(target + n - 8, "/pagemap") == 0;
+	/* (Without a mount above them the names begin there.) */
+	if (!*pagemap && (n < 5 || strcmp(target + n - 5, "/null") != 0))
+		fail_msg("descriptor %d is %s", JAIL_PAGEMAP, target);
 }
 
 /* Only root may look at these of a process that is not dumpable. */
@@ -429,14 +536,15 @@ check_namespaces(pid_t pid)
 }
 
 static void
-status_in(enum jail_kind kind)
+status_in(enum jail_kind kind, jail_body *body)
 {
 	struct jail j;
 	pid_t children[8];
-	size_t n;
+	size_t n, pagemaps = 0;
+	bool has;
 
 	need(kind);
-	jail_begin(&j, kind, quiet_body);
+	jail_begin(&j, kind, body);
 	if (jail_hear(j.socket) != 0)
 		fail_msg("no jail: %s", j.sh->why);
 	n = children_of(j.sh->zygote, children, 8);
@@ -458,7 +566,14 @@ status_in(enum jail_kind kind)
 		check_status(children[i], kind, true);
 		if (geteuid() == 0 && kind != JAIL_USER)
 			check_namespaces(children[i]);
+		if (geteuid() == 0) {
+			check_descriptors(children[i], &has);
+			pagemaps += has;
+		}
 	}
+	/* The builder has none. */
+	if (geteuid() == 0)
+		assert_int_equal(pagemaps, j.sh->result[0] == 0 ? 1 : 0);
 	assert_int_equal(j.sh->layers, jail_layers(kind));
 	assert_int_equal(j.sh->worker_layers, jail_layers(kind));
 	assert_int_equal(jail_say(j.socket, 'e'), 0);
@@ -469,21 +584,29 @@ static void
 kernel_confirms_the_layers_that_root_gives(void **state)
 {
 	(void)state;
-	status_in(JAIL_ROOT);
+	status_in(JAIL_ROOT, quiet_body);
 }
 
 static void
 kernel_confirms_the_layers_of_a_users_namespaces(void **state)
 {
 	(void)state;
-	status_in(JAIL_USERNS);
+	status_in(JAIL_USERNS, quiet_body);
 }
 
 static void
 kernel_confirms_the_layers_without_namespaces(void **state)
 {
 	(void)state;
-	status_in(JAIL_USER);
+	status_in(JAIL_USER, quiet_body);
+}
+
+/* Whatever a child did before, it is not dumpable once it is in. */
+static void
+kernel_confirms_the_layers_of_workers_that_left_themselves_dumpable(void **state)
+{
+	(void)state;
+	status_in(any_kind(), careless_body);
 }
 
 /* ---- all system calls ---- */
@@ -570,13 +693,19 @@ sweep_worker(struct jail_inside *in, void *arg)
 	return SURVIVED;
 }
 
+static const enum oracle_way ways[] = {
+	[TN_RESTORE_DROP] = ORACLE_DROP,
+	[TN_RESTORE_PAGEMAP] = ORACLE_READ,
+	[TN_RESTORE_SCAN] = ORACLE_SCAN,
+};
+
 static const struct oracle_call *
-example_of(enum oracle_filter f, int nr)
+example_of(enum oracle_filter f, enum tn_restore how, int nr)
 {
 	const struct oracle_call *e;
 	size_t n;
 
-	e = oracle_examples(f, &n);
+	e = oracle_examples(f, ways[how], &n);
 	for (size_t i = 0; i < n; i++)
 		if (e[i].nr == nr)
 			return &e[i];
@@ -606,6 +735,7 @@ sweep(struct jail_inside *in, enum pol_role role)
 {
 	struct sweep s = { .abi = ABI_X86_64 };
 	enum oracle_filter f = role == POL_BUILDER ? ORACLE_BUILDER : ORACLE_WORKER;
+	enum tn_restore how = in->config.params.restore;
 	int channel[2], *result = in->sh->result;
 
 	if (make_channel(channel) != 0 || jail_enter(in) != 0)
@@ -616,12 +746,12 @@ sweep(struct jail_inside *in, enum pol_role role)
 		s.abi = (enum abi)abi;
 		for (int i = 0; i < SWEEP_MAX + (int)NODD; i++) {
 			s.nr = i < SWEEP_MAX ? i : odd_numbers[i - SWEEP_MAX];
-			s.call = example_of(f, s.nr);
+			s.call = example_of(f, how, s.nr);
 			*result = sweep_one(in, role, &s, channel);
 			if (*result++ == -1)
 				return 2;
 		}
-		if (role == POL_BUILDER)
+		if (role == POL_BUILDER || how != TN_RESTORE_SCAN)
 			break;
 	}
 	return 0;
@@ -646,7 +776,7 @@ killed_by(int status, int sig)
 }
 
 static void
-check_sweep(const int *result, enum abi abi, enum oracle_filter f)
+check_sweep(const int *result, enum abi abi, enum oracle_filter f, enum tn_restore how)
 {
 	static const char *const names[] = { "x86-64", "x32", "i386" };
 	bool has32 = has_i386();
@@ -658,7 +788,7 @@ check_sweep(const int *result, enum abi abi, enum oracle_filter f)
 		/* uretprobe and uprobe: newer kernels decide on them before any filter. */
 		if (abi == ABI_X86_64 && (nr == 335 || nr == 336))
 			continue;
-		if (abi == ABI_X86_64 && example_of(f, nr) != NULL) {
+		if (abi == ABI_X86_64 && example_of(f, how, nr) != NULL) {
 			bool fine;
 
 			switch (nr) {
@@ -694,8 +824,27 @@ workers_survive_the_listed_calls_only_in_all_three_abis(void **state)
 	if (status != 0)
 		fail_msg("the sweep ended with status %#x: %s", (unsigned)status, j.sh->why);
 	for (int abi = 0, at = 0; abi <= ABI_I386; abi++, at += SWEEP_MAX + (int)NODD)
-		check_sweep(j.sh->result + at, (enum abi)abi, ORACLE_WORKER);
+		check_sweep(j.sh->result + at, (enum abi)abi, ORACLE_WORKER, TN_RESTORE_SCAN);
 	(void)munmap(j.sh, sizeof(*j.sh));
+}
+
+static void
+workers_that_restore_otherwise_survive_their_calls_only(void **state)
+{
+	struct jail j;
+	enum jail_kind kind = any_kind();
+	int status;
+
+	(void)state;
+	need(kind);
+	for (int how = TN_RESTORE_DROP; how < TN_RESTORE_SCAN; how++) {
+		jail_begin_with(&j, kind, (enum tn_restore)how, sweep_body_worker);
+		status = jail_end(&j);
+		if (status != 0)
+			fail_msg("the sweep ended with status %#x: %s", (unsigned)status, j.sh->why);
+		check_sweep(j.sh->result, ABI_X86_64, ORACLE_WORKER, (enum tn_restore)how);
+		(void)munmap(j.sh, sizeof(*j.sh));
+	}
 }
 
 static void
@@ -711,7 +860,7 @@ builders_survive_the_listed_calls_only(void **state)
 	status = jail_end(&j);
 	if (status != 0)
 		fail_msg("the sweep ended with status %#x: %s", (unsigned)status, j.sh->why);
-	check_sweep(j.sh->result, ABI_X86_64, ORACLE_BUILDER);
+	check_sweep(j.sh->result, ABI_X86_64, ORACLE_BUILDER, TN_RESTORE_SCAN);
 	(void)munmap(j.sh, sizeof(*j.sh));
 }
 
@@ -770,6 +919,12 @@ open_the_filter(void)
 	struct { uint16_t n; void *p; } prog = { 0, NULL };
 
 	return syscall(SYS_seccomp, 1 /* SECCOMP_SET_MODE_FILTER */, 8 /* NEW_LISTENER */, &prog);
+}
+
+static long
+map_shadow(char *at, size_t size, int prot, int flags, int fd, off_t offset)
+{
+	return (long)mmap(at, size, prot, flags, fd, offset);
 }
 
 #define SYS(...)	syscall(__VA_ARGS__)
@@ -861,6 +1016,44 @@ open_the_filter(void)
 	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))	\
 	X(map_image_short, (long)mmap(ARENA, 4096,				\
 	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))	\
+	X(map_shadow_writable, map_shadow(SHADOW, ORACLE_ARENA_SIZE,		\
+	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))	\
+	X(map_shadow_executable, map_shadow(SHADOW, ORACLE_ARENA_SIZE,		\
+	    PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))	\
+	X(map_shadow_shared, map_shadow(SHADOW, ORACLE_ARENA_SIZE,		\
+	    PROT_READ, MAP_SHARED | MAP_FIXED, JAIL_IMAGE, 0))			\
+	X(map_shadow_anonymous, map_shadow(SHADOW, ORACLE_ARENA_SIZE,		\
+	    PROT_READ, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0))		\
+	X(map_shadow_elsewhere, map_shadow(SHADOW + ORACLE_ARENA_SIZE, ORACLE_ARENA_SIZE, \
+	    PROT_READ, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))			\
+	X(map_shadow_on_the_arena, map_shadow(ARENA, ORACLE_ARENA_SIZE,		\
+	    PROT_READ, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))			\
+	X(map_shadow_too_far, map_shadow(SHADOW, 2 * ORACLE_ARENA_SIZE,		\
+	    PROT_READ, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))			\
+	X(map_shadow_from_within, map_shadow(SHADOW, ORACLE_ARENA_SIZE,		\
+	    PROT_READ, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 4096))		\
+	X(map_pagemap, map_shadow(SHADOW, ORACLE_ARENA_SIZE,			\
+	    PROT_READ, MAP_PRIVATE | MAP_FIXED, JAIL_PAGEMAP, 0))		\
+	X(protect_shadow, mprotect(SHADOW, ORACLE_ARENA_SIZE, PROT_READ | PROT_WRITE)) \
+	X(drop_shadow, madvise(SHADOW, ORACLE_ARENA_SIZE, MADV_DONTNEED))	\
+	X(unmap_shadow, munmap(SHADOW, ORACLE_ARENA_SIZE))			\
+	X(pagemap_other_request, ioctl(JAIL_PAGEMAP, FIONREAD, page))		\
+	X(pagemap_next_request, ioctl(JAIL_PAGEMAP, ORACLE_ASK + 1, page))	\
+	X(pagemap_larger_request, ioctl(JAIL_PAGEMAP, ORACLE_ASK + (8 << 16), page)) \
+	X(pagemap_cloexec, ioctl(JAIL_PAGEMAP, FIOCLEX, page))			\
+	X(scan_by_image, ioctl(JAIL_IMAGE, ORACLE_ASK, page))			\
+	X(scan_by_channel, ioctl(JAIL_CHANNEL, ORACLE_ASK, page))		\
+	X(read_pagemap, read(JAIL_PAGEMAP, page, 8))				\
+	X(pread_pagemap_in_mode_scan, pread(JAIL_PAGEMAP, page, 8, 0))		\
+	X(preadv_pagemap, SYS(SYS_preadv, JAIL_PAGEMAP, page, 1, 0, 0))		\
+	X(seek_pagemap, lseek(JAIL_PAGEMAP, 0, SEEK_SET))			\
+	X(write_pagemap, pwrite(JAIL_PAGEMAP, page, 8, 0))			\
+	X(close_pagemap, close(JAIL_PAGEMAP))					\
+	X(replace_pagemap, dup2(JAIL_IMAGE, JAIL_PAGEMAP))			\
+	X(another_pagemap, SYS(SYS_openat, ORACLE_PROC, "self/pagemap", O_RDONLY | O_CLOEXEC)) \
+	X(open_beneath_pagemap, SYS(SYS_openat, JAIL_PAGEMAP, "", O_RDONLY | O_CLOEXEC)) \
+	X(usage_of_children, SYS(SYS_getrusage, RUSAGE_CHILDREN, page))		\
+	X(usage_of_thread, SYS(SYS_getrusage, 1 /* RUSAGE_THREAD */, page))	\
 	X(map_channel, (long)mmap(ARENA, ORACLE_ARENA_SIZE,			\
 	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, JAIL_CHANNEL, 0))	\
 	X(unmap_arena, munmap(ARENA, ORACLE_ARENA_SIZE))			\
@@ -909,9 +1102,21 @@ open_the_filter(void)
 	X(no_such_call, SYS(511))						\
 	X(abort, (abort(), 0L))
 
-#define NAME_OF(name, ...)	#name,
-static const char *const attack_names[] = { ATTACKS(NAME_OF) };
-#define NATTACKS	(sizeof(attack_names) / sizeof(attack_names[0]))
+/* The same for workers that read their pagemap, and for those that only drop. */
+#define READER_ATTACKS(X)							\
+	X(r_scan, ioctl(JAIL_PAGEMAP, ORACLE_ASK, page))			\
+	X(r_pread_image, pread(JAIL_IMAGE, page, 8, 0))				\
+	X(r_pread_channel, pread(JAIL_CHANNEL, page, 8, 0))			\
+	X(r_pread_null, pread(0, page, 8, 0))					\
+	X(r_read, read(JAIL_PAGEMAP, page, 8))					\
+	X(r_shadow_writable, map_shadow(SHADOW, ORACLE_ARENA_SIZE,		\
+	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))
+#define DROPPER_ATTACKS(X)							\
+	X(d_scan, ioctl(JAIL_PAGEMAP, ORACLE_ASK, page))			\
+	X(d_pread, pread(JAIL_PAGEMAP, page, 8, 0))				\
+	X(d_usage, SYS(SYS_getrusage, RUSAGE_SELF, page))			\
+	X(d_shadow, map_shadow(SHADOW, ORACLE_ARENA_SIZE, PROT_READ,		\
+	    MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))
 
 #define FUNCTION_OF(name, ...)							\
 	static long								\
@@ -920,24 +1125,47 @@ static const char *const attack_names[] = { ATTACKS(NAME_OF) };
 		return (__VA_ARGS__);						\
 	}
 ATTACKS(FUNCTION_OF)
+READER_ATTACKS(FUNCTION_OF)
+DROPPER_ATTACKS(FUNCTION_OF)
 
-#define ADDRESS_OF(name, ...)	attack_##name,
-static long (*const attacks[])(void) = { ATTACKS(ADDRESS_OF) };
+struct attack {
+	const char	*name;
+	long		(*try)(void);
+};
+struct attacks {
+	const struct attack	*a;
+	size_t			 n;
+};
+
+#define ATTACK_OF(name, ...)	{ #name, attack_##name },
+#define LIST(list)								\
+	{ (const struct attack[]){ list(ATTACK_OF) },				\
+	    sizeof((const struct attack[]){ list(ATTACK_OF) }) / sizeof(struct attack) }
+
+/* By how the worker restores. */
+static const struct attacks worker_attacks[] = {
+	[TN_RESTORE_DROP] = LIST(DROPPER_ATTACKS),
+	[TN_RESTORE_PAGEMAP] = LIST(READER_ATTACKS),
+	[TN_RESTORE_SCAN] = LIST(ATTACKS),
+};
 
 static int
 attacker(struct jail_inside *in, void *arg)
 {
+	const struct attack *a = arg;
+
 	(void)in;
 	/* The image is open, as it is for a moment in every worker. */
 	if (receive_image() != JAIL_IMAGE)
 		return 98;
-	(void)attacks[*(size_t *)arg]();
+	(void)a->try();
 	return SURVIVED;
 }
 
 static int
 attack_body(struct jail_inside *in)
 {
+	const struct attacks *list = &worker_attacks[in->config.params.restore];
 	int channel[2], victims[2], status;
 	size_t i;
 	pid_t pid;
@@ -945,11 +1173,13 @@ attack_body(struct jail_inside *in)
 	if (make_channel(channel) != 0 || make_channel(victims) != 0 || jail_enter(in) != 0)
 		return 1;
 	victim = jail_worker(in, POL_WORKER, wait_for_the_end, NULL, victims);
-	for (i = 0; i < NATTACKS; i++) {
-		pid = jail_worker(in, POL_WORKER, attacker, &i, channel);
+	for (i = 0; i < list->n; i++) {
+		struct attack a = list->a[i];
+
+		pid = jail_worker(in, POL_WORKER, attacker, &a, channel);
 		if (pid < 0 || send_image(channel[0], in->image) != 0 ||
 		    waitpid(pid, &in->sh->result[i], 0) != pid || in->sh->worker_rc != 0) {
-			jail_why(in->sh, "%s: no worker", attack_names[i]);
+			jail_why(in->sh, "%s: no worker", a.name);
 			return 2;
 		}
 	}
@@ -963,19 +1193,20 @@ attack_body(struct jail_inside *in)
 }
 
 static void
-attacks_in(enum jail_kind kind)
+attacks_in(enum jail_kind kind, enum tn_restore how)
 {
+	const struct attacks *list = &worker_attacks[how];
 	struct jail j;
 	int status, bad = 0;
 
 	need(kind);
-	jail_begin(&j, kind, attack_body);
+	jail_begin_with(&j, kind, how, attack_body);
 	status = jail_end(&j);
 	if (status != 0)
 		fail_msg("status %#x: %s", (unsigned)status, j.sh->why);
-	for (size_t i = 0; i < NATTACKS; i++)
+	for (size_t i = 0; i < list->n; i++)
 		if (!WIFSIGNALED(j.sh->result[i]) || WTERMSIG(j.sh->result[i]) != SIGSYS) {
-			print_error("%s ended with status %#x\n", attack_names[i],
+			print_error("%s ended with status %#x\n", list->a[i].name,
 			    (unsigned)j.sh->result[i]);
 			bad++;
 		}
@@ -987,19 +1218,27 @@ static void
 attacks_on_a_full_sandbox_are_fatal(void **state)
 {
 	(void)state;
-	attacks_in(any_kind());
+	attacks_in(any_kind(), TN_RESTORE_SCAN);
 }
 
 static void
 attacks_on_a_sandbox_without_namespaces_are_fatal(void **state)
 {
 	(void)state;
-	attacks_in(JAIL_USER);
+	attacks_in(JAIL_USER, TN_RESTORE_SCAN);
+}
+
+static void
+attacks_with_what_another_way_to_restore_has_are_fatal(void **state)
+{
+	(void)state;
+	attacks_in(any_kind(), TN_RESTORE_PAGEMAP);
+	attacks_in(any_kind(), TN_RESTORE_DROP);
 }
 
 /* A zygote that was taken over: it can fork and signal, but reach nothing. */
 #define ZYGOTE_ATTACKS(X)							\
-	X(z_open, SYS(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY))		\
+	X(z_openat, SYS(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY))		\
 	X(z_execve, SYS(SYS_execve, "/bin/sh", NULL, NULL))			\
 	X(z_socket, socket(AF_UNIX, SOCK_STREAM, 0))				\
 	X(z_connect, connect(3, (void *)&nowhere, sizeof(nowhere)))		\
@@ -1017,34 +1256,58 @@ attacks_on_a_sandbox_without_namespaces_are_fatal(void **state)
 	X(z_unshare, unshare(CLONE_NEWUSER))					\
 	X(z_setuid, SYS(SYS_setresuid, 0, 0, 0))				\
 	X(z_mount, SYS(SYS_mount, "none", "/", "tmpfs", 0, NULL))		\
-	X(z_dumpable, prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))			\
+	X(z_dumpable, prctl(PR_SET_DUMPABLE, 2, 0, 0, 0))			\
+	X(z_open_proc_to_write, SYS(SYS_openat, ORACLE_PROC, "self/mem", O_RDWR | O_CLOEXEC)) \
+	X(z_open_proc_to_keep, SYS(SYS_openat, ORACLE_PROC, "self/status", O_RDONLY)) \
+	X(z_open_proc_as_path, SYS(SYS_openat, ORACLE_PROC, "self", O_PATH | O_CLOEXEC)) \
+	X(z_open_otherwise, SYS(SYS_openat, AT_FDCWD, "/proc/self/pagemap",	\
+	    O_RDONLY | O_CLOEXEC))						\
+	X(z_openat2, SYS(SYS_openat2, ORACLE_PROC, "self/pagemap", page, 24))	\
+	X(z_open, SYS(SYS_open, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC))	\
+	X(z_read_pagemap, read(JAIL_PAGEMAP, page, 8))				\
+	X(z_pread_image, pread(JAIL_IMAGE, page, 8, 0))				\
+	X(z_ioctl, ioctl(JAIL_PAGEMAP, FIONREAD, page))				\
+	X(z_thp, prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0))				\
+	X(z_usage_of_children, SYS(SYS_getrusage, RUSAGE_CHILDREN, page))	\
 	X(z_io_uring, SYS(SYS_io_uring_setup, 1, page))				\
 	X(z_bpf, SYS(SYS_bpf, 0, page, 48))					\
 	X(z_keyctl, SYS(SYS_keyctl, 0, 0))
 
+/* And where workers drop. */
+#define DROPPING_ZYGOTE_ATTACKS(X)						\
+	X(zd_dumpable, prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))			\
+	X(zd_open_proc, SYS(SYS_openat, ORACLE_PROC, "self/pagemap", O_RDONLY | O_CLOEXEC)) \
+	X(zd_pread, pread(JAIL_PAGEMAP, page, 8, 0))				\
+	X(zd_scan, ioctl(JAIL_PAGEMAP, ORACLE_ASK, page))			\
+	X(zd_usage, SYS(SYS_getrusage, RUSAGE_SELF, page))
+
 ZYGOTE_ATTACKS(FUNCTION_OF)
-static const char *const zygote_names[] = { ZYGOTE_ATTACKS(NAME_OF) };
-static long (*const zygote_attacks[])(void) = { ZYGOTE_ATTACKS(ADDRESS_OF) };
+DROPPING_ZYGOTE_ATTACKS(FUNCTION_OF)
+static const struct attacks zygote_attacks[] = {
+	[TN_RESTORE_DROP] = LIST(DROPPING_ZYGOTE_ATTACKS),
+	[TN_RESTORE_SCAN] = LIST(ZYGOTE_ATTACKS),
+};
 
 static int
 zygote_attack_body(struct jail_inside *in)
 {
+	const struct attacks *list = &zygote_attacks[in->config.params.restore];
 	int status;
 
 	if (jail_enter(in) != 0)
 		return 1;
 	victim = getpid();
-	for (size_t i = 0; i < sizeof(zygote_attacks) / sizeof(zygote_attacks[0]); i++) {
+	for (size_t i = 0; i < list->n; i++) {
 		pid_t pid = fork();	/* under the zygote's filter alone */
 
 		if (pid == 0) {
-			(void)zygote_attacks[i]();
+			(void)list->a[i].try();
 			_exit(SURVIVED);
 		}
 		if (pid < 0 || waitpid(pid, &status, 0) != pid)
 			return 2;
 		if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGSYS)
-			jail_why(in->sh, "%s ended with status %#x", zygote_names[i],
+			jail_why(in->sh, "%s ended with status %#x", list->a[i].name,
 			    (unsigned)status);
 	}
 	return 0;
@@ -1057,8 +1320,55 @@ attacks_from_the_zygote_are_fatal(void **state)
 
 	(void)state;
 	need(JAIL_USER);
-	jail_begin(&j, JAIL_USER, zygote_attack_body);
+	jail_begin_with(&j, JAIL_USER, TN_RESTORE_SCAN, zygote_attack_body);
 	expect_clean_end(&j);
+	jail_begin_with(&j, JAIL_USER, TN_RESTORE_DROP, zygote_attack_body);
+	expect_clean_end(&j);
+}
+
+/* The filter does not see the path; what does must bound it. */
+static int
+zygote_open_body(struct jail_inside *in)
+{
+	static const char *const refused[] = {
+		"/etc/passwd", "/proc/self/pagemap", "/dev/null", "/", "..", "../etc/passwd",
+		"../../../etc/passwd", "self/root/etc/passwd", "self/cwd/etc/passwd",
+		"1/root/etc/passwd", "self/fd/../root/etc/passwd", "self/mem", "1/mem", "1/environ"
+	};
+	int fd;
+
+	if (jail_enter(in) != 0)
+		return 1;
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		fd = openat(ORACLE_PROC, refused[i], O_RDONLY | O_CLOEXEC);
+		/* (The empty root is a directory with nothing in it; without Landlock it opens.) */
+		if (fd >= 0 && ((in->sh->layers & TN_LAYER_LANDLOCK) != 0 ||
+		    (strcmp(refused[i], "/") != 0 && strcmp(refused[i], "..") != 0)))
+			jail_why(in->sh, "%s opens", refused[i]);
+	}
+	/* While it is not dumpable its own are not its own. */
+	if (openat(ORACLE_PROC, "self/pagemap", O_RDONLY | O_CLOEXEC) >= 0)
+		jail_why(in->sh, "self/pagemap opens");
+	return 0;
+}
+
+static void
+zygote_opens_nothing_outside_proc(void **state)
+{
+	struct jail j;
+
+	(void)state;
+	need(JAIL_USER);
+	for (int k = 0; k < JAIL_KINDS; k++) {
+		enum jail_kind kind = (enum jail_kind)k;
+
+		/* Else the filter refuses: test_pol_layers.c. */
+		if (jail_impossible(kind) != NULL ||
+		    (jail_layers(kind) & (TN_LAYER_LANDLOCK | TN_LAYER_MOUNTNS)) == 0)
+			continue;
+		jail_begin(&j, kind, zygote_open_body);
+		expect_clean_end(&j);
+	}
 }
 
 /* A builder has nothing to map or to drop. */
@@ -1154,13 +1464,17 @@ main(void)
 		cmocka_unit_test(kernel_confirms_the_layers_that_root_gives),
 		cmocka_unit_test(kernel_confirms_the_layers_of_a_users_namespaces),
 		cmocka_unit_test(kernel_confirms_the_layers_without_namespaces),
+		cmocka_unit_test(kernel_confirms_the_layers_of_workers_that_left_themselves_dumpable),
 #ifdef __x86_64__
 		cmocka_unit_test(workers_survive_the_listed_calls_only_in_all_three_abis),
+		cmocka_unit_test(workers_that_restore_otherwise_survive_their_calls_only),
 		cmocka_unit_test(builders_survive_the_listed_calls_only),
 #endif
 		cmocka_unit_test(attacks_on_a_full_sandbox_are_fatal),
 		cmocka_unit_test(attacks_on_a_sandbox_without_namespaces_are_fatal),
+		cmocka_unit_test(attacks_with_what_another_way_to_restore_has_are_fatal),
 		cmocka_unit_test(attacks_from_the_zygote_are_fatal),
+		cmocka_unit_test(zygote_opens_nothing_outside_proc),
 		cmocka_unit_test(builder_may_less_than_a_worker),
 		cmocka_unit_test(workers_die_with_their_zygote),
 	};
