@@ -13,7 +13,7 @@
 #include "tn_layers.h"
 
 #define TN_ZYGOTE_FD	3
-#define TN_ZY_MAGIC	0x7a793034u	/* changes with the structs below */
+#define TN_ZY_MAGIC	0x7a793035u	/* changes with the structs below */
 
 /*
  * How a worker makes its heap the image again, from the slowest to the fastest:
@@ -21,6 +21,9 @@
  * the option `restore`.)
  */
 enum tn_restore { TN_RESTORE_DROP, TN_RESTORE_PAGEMAP, TN_RESTORE_SCAN };
+
+/* After which restores the heap is compared with its image. (The choices of `audit`.) */
+enum tn_audit { TN_AUDIT_OFF, TN_AUDIT_SAMPLE, TN_AUDIT_ALWAYS };
 
 enum tn_isolation { TN_ISO_SNAPSHOT, TN_ISO_PROCESS, TN_ISO_REUSE, TN_ISO_FRESH };
 
@@ -37,6 +40,8 @@ struct tn_zy_setup {
 	uint32_t	layers_required;/* fail without these; 0: no sandbox at all */
 	uint32_t	cpu_seconds;	/* RLIMIT_CPU of a worker, 0: none */
 	uint32_t	restore;	/* enum tn_restore: the best that may be used */
+	uint32_t	audit;		/* enum tn_audit */
+	uint32_t	pad;
 };
 
 enum tn_zy_op { TN_ZY_SPAWN = 1, TN_ZY_SIGNAL, TN_ZY_EXIT };

@@ -143,6 +143,7 @@ send_setup(int fd, const struct tn_options *o, const struct sv_plan *p,
 		.layers_required = p->required,
 		.cpu_seconds = CPU_SECONDS,
 		.restore = (uint32_t)o->restore,
+		.audit = (uint32_t)o->audit,
 	};
 
 	return tn_fd_send(fd, &s, sizeof(s), NULL, 0) == (ssize_t)sizeof(s) ? 0 : TN_ESYS;

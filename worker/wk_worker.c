@@ -16,6 +16,9 @@
 #include "wk_random.h"
 #include "wk_restore.h"
 
+/* audit = sample: a look costs as much as some requests. */
+#define AUDIT_SAMPLE	1024u
+
 /* What a frame may hold beside the body: header section, URL, the contract's source. */
 #define FRAME_MARGIN	((size_t)256 << 10)
 
@@ -193,11 +196,22 @@ make_heap(const struct tn_frame_invoke *q, uint64_t *heap_us, uint64_t *compile_
 	return rc;
 }
 
+/* Is it time to look whether the heap is what wk_restore() says it is? */
+static bool
+audit_due(void)
+{
+	static unsigned n;
+
+	return wk.setup.audit == TN_AUDIT_ALWAYS ||
+	    (wk.setup.audit == TN_AUDIT_SAMPLE && ++n % AUDIT_SAMPLE == 0);
+}
+
 static void
 restore(const struct tn_frame_invoke *q, bool broken)
 {
 	struct tn_frame f = { .type = TN_FRAME_RESTORED };
 	uint64_t start = tn_clock_us();
+	size_t page = 0;
 
 	switch (q->isolation) {
 	case TN_ISO_REUSE:
@@ -222,7 +236,13 @@ restore(const struct tn_frame_invoke *q, bool broken)
 	}
 	f.restored.id = q->id;
 	f.restored.restore_us = tn_clock_us() - start;
+	if (q->isolation == TN_ISO_SNAPSHOT && audit_due()) {
+		f.restored.differ = wk_restore_audit(&page);
+		f.restored.page = page;
+	}
 	send_or_exit(&f);
+	if (f.restored.differ > 0)
+		_exit(WK_EXIT_AUDIT);
 }
 
 /* 0, or the exit status. */

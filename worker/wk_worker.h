@@ -14,6 +14,7 @@
 #define WK_EXIT_PROTOCOL	71	/* the front sent what makes no sense */
 #define WK_EXIT_HEAP		72	/* the heap could not be put back */
 #define WK_EXIT_SETUP		73	/* before READY */
+#define WK_EXIT_AUDIT		74	/* the heap was put back, and differs */
 
 /*
  * The channel is WK_CHANNEL_FD.  Map what is needed, before the sandbox: 0 or a

@@ -18,8 +18,8 @@ SOURCE = os.environ.get("TANA_SOURCE") or os.path.dirname(os.path.dirname(os.pat
 BUILD = os.environ.get("TANA_BUILD") or os.path.join(SOURCE, "build")
 PATIENCE = 60           # seconds; only a test that fails waits for so long
 
-MAGIC = 0x7A793034
-SETUP = struct.Struct("=II4Q6I")
+MAGIC = 0x7A793035
+SETUP = struct.Struct("=II4Q8I")
 CMD = struct.Struct("=IIQIi")
 EVENT = struct.Struct("=IIQiiIIQQ200s")
 SPAWN, SIGNAL, EXIT = 1, 2, 3
@@ -27,6 +27,7 @@ READY, FAILED, SPAWNED, EXITED = 1, 2, 3, 4
 WORKER, BUILDER = 0, 1
 SNAPSHOT, PROCESS, REUSE, FRESH = range(4)
 DROP, PAGEMAP, SCAN = range(3)
+OFF, SAMPLE, ALWAYS = range(3)		# audit
 FREE, QUEUED, RUNNING, REVOKED = range(4)
 STAY = 0xFFFFFFFF
 
@@ -81,7 +82,7 @@ class Gone(Exception):
 
 class Zygote:
     def __init__(self, generation=7, isolation=SNAPSHOT, memory_max=32 << 20, body_max=1 << 20,
-                 reply_max=1 << 20, present=0, required=0, restore=SCAN, setup=None, start=True):
+                 reply_max=1 << 20, present=0, required=0, restore=SCAN, audit=ALWAYS, setup=None, start=True):
         self.generation = generation
         self.last_worker = 0
         self.events = []
@@ -100,7 +101,7 @@ class Zygote:
         theirs.close()
         if setup is None:
             setup = SETUP.pack(MAGIC, isolation, generation, memory_max, body_max, reply_max,
-                               STAY, STAY, present, required, 0, restore)
+                               STAY, STAY, present, required, 0, restore, audit, 0)
         if not start:
             return
         self.sock.send(setup)
@@ -280,6 +281,7 @@ class Worker:
     def restored(self, id):
         frame = self.receive()
         assert frame.type == "restored" and frame["id"] == id, (frame.type, frame)
+        assert frame["differ"] == 0, frame
         return frame
 
     def invoke(self, image=None, **values):
