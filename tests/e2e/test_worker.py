@@ -12,7 +12,7 @@ import time
 import pytest
 
 from zygote_harness import (
-    BUILD, BUILDER, CMD, EXIT, FAULTS, FRESH, MAGIC, PROCESS, REUSE, REVOKED, RUNNING, SETUP,
+    ALWAYS, BUILD, BUILDER, CMD, EXIT, FAULTS, FRESH, MAGIC, PROCESS, REUSE, REVOKED, RUNNING, SETUP,
     SCAN, SIGNAL, SNAPSHOT, SPAWN, SPAWNED, STAY, WORKER, Gone, Zygote, encode)
 
 HOW = subprocess.run([os.path.join(BUILD, "tana-worker"), "--version"], capture_output=True,
@@ -227,9 +227,9 @@ def test_exit_waits_for_the_last_worker():
     z.close()
 
 
-@pytest.mark.parametrize("what", ["magic", "size", "isolation", "memory", "reply", "restore"])
+@pytest.mark.parametrize("what", ["magic", "size", "isolation", "memory", "reply", "restore", "audit"])
 def test_senseless_setup_is_refused_with_a_reason(what):
-    fields = [MAGIC, SNAPSHOT, 1, 16 << 20, 1 << 20, 1 << 20, STAY, STAY, 0, 0, 0, SCAN]
+    fields = [MAGIC, SNAPSHOT, 1, 16 << 20, 1 << 20, 1 << 20, STAY, STAY, 0, 0, 0, SCAN, ALWAYS, 0]
     if what == "magic":
         fields[0] += 1
     elif what == "isolation":
@@ -240,6 +240,8 @@ def test_senseless_setup_is_refused_with_a_reason(what):
         fields[5] = 1 << 40
     elif what == "restore":
         fields[11] = 3
+    elif what == "audit":
+        fields[12] = 3
     setup = SETUP.pack(*fields)
     z = Zygote(setup=setup[:-8] if what == "size" else setup)
     assert z.failed and "setup" in z.failed
