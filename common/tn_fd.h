@@ -20,7 +20,8 @@ ssize_t tn_fd_send(int sock, const void *p, size_t len, const int *fds, int nfds
  * Receive into p; descriptors that came are put in fds (close-on-exec, the
  * caller's to close), *nfds in: room, out: how many.  More than there is room
  * for are closed and TN_EPROTO is returned, so is a truncated message (which one
- * looks like, too, when this process has no free descriptor number left).
+ * looks like, too, when this process has no free descriptor number left; p has what
+ * there was room for).
  * Returns bytes, 0 never (EOF is TN_ECLOSED), TN_EAGAIN, TN_ESYS.
  */
 ssize_t tn_fd_recv(int sock, void *p, size_t len, int *fds, int *nfds);

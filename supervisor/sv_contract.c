@@ -27,6 +27,7 @@
 #define HASH_SIZE	4096u
 #define CHECK_US	1000000u	/* look at a contract's files so often, at most */
 #define FILE_MAX	(4u << 20)	/* bytes of a contract's file */
+#define MESSAGE_MAX	4096u		/* bytes kept of why it cannot be loaded */
 #define META_MAX	16384u		/* bytes of metadata that go with each request */
 
 static const char *const stems[] = { "get", "post", "contract" };
@@ -209,6 +210,18 @@ sv_version_unref(struct sv_contracts *cs, struct sv_version **vp)
 	free(v);
 }
 
+static char *
+copy(struct tn_str s)
+{
+	char *p = malloc(s.len + 1);
+
+	if (p == NULL)
+		return NULL;
+	memcpy(p, s.p, s.len);
+	p[s.len] = '\0';
+	return p;
+}
+
 static bool
 add_source(struct sv_version *v, struct tn_str name, struct tn_str text)
 {
@@ -218,14 +231,13 @@ add_source(struct sv_version *v, struct tn_str name, struct tn_str text)
 	if (grown == NULL)
 		return false;
 	v->source = grown;
-	if ((n = strndup(name.p, name.len)) == NULL)
-		return false;
-	if ((t = malloc(text.len + 1)) == NULL) {
+	n = copy(name);
+	t = copy(text);
+	if (n == NULL || t == NULL) {
 		free(n);
+		free(t);
 		return false;
 	}
-	memcpy(t, text.p, text.len);
-	t[text.len] = '\0';
 	v->source[v->nsource++] = (struct tn_str){ n, name.len };
 	v->source[v->nsource++] = (struct tn_str){ t, text.len };
 	return true;
@@ -239,6 +251,15 @@ tell_reloader(struct sv_contract *c, int err, enum tn_fault fault, const char *m
 	c->reload_done = NULL;
 	if (done != NULL)
 		done(c->reload_arg, err, fault, message);
+}
+
+/* What waits goes on.  Whoever hears of it may ask for c again: it has to stay as it is. */
+static void
+settle(struct sv_contracts *cs, struct sv_contract *c)
+{
+	c->settling = true;
+	cs->settled(cs->arg, c);
+	c->settling = false;
 }
 
 /* c->next came to nothing: say why, keep what serves. */
@@ -255,17 +276,16 @@ fail_next(struct sv_contracts *cs, struct sv_contract *c, bool for_good, enum tn
 	tn_log_str(&r, "still_serving",
 	    tn_str(c->current != NULL ? "the previous version" : "nothing"));
 	tn_log_end(&r);
-	c->failed_signature = for_good && c->next != NULL ? c->next->signature : 0;
+	c->failed_signature = for_good ? c->next->signature : 0;
+	c->next->contract = NULL;	/* its build or its compile job may hold it longer */
 	sv_version_unref(cs, &c->next);
 	if (c->current == NULL) {
-		char *copy = strdup(message);
-
 		free(c->message);
-		c->message = copy;
+		c->message = strndup(message, MESSAGE_MAX);
 		c->fault = fault;
 	}
 	tell_reloader(c, TN_ESCRIPT, fault, message);
-	cs->settled(cs->arg, c);
+	settle(cs, c);
 }
 
 static void
@@ -458,7 +478,7 @@ check(struct sv_contracts *cs, struct sv_contract *c, bool force)
 	int dir;
 
 	c->checked_us = tn_clock_us();
-	if (c->next != NULL)
+	if (c->next != NULL || c->settling)
 		return true;		/* when it is ready, it is checked again */
 	dir = openat(cs->dir_fd, c->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0) {
@@ -480,8 +500,11 @@ check(struct sv_contracts *cs, struct sv_contract *c, bool force)
 		if (c->current == NULL)
 			c->fault = TN_FAULT_NONE;
 		start_load(cs, c, dir, &s);
-	} else if (c->current != NULL && c->current->signature == s.signature)
+	} else if (c->current != NULL && c->current->signature == s.signature) {
 		c->failed_signature = 0;
+		if (force)
+			c->current->lost = 0;
+	}
 	close(dir);
 	return true;
 }
@@ -564,19 +587,28 @@ sv_contracts_built(struct sv_contracts *cs, struct sv_version *v, enum tn_fault 
 	tn_log_str(&r, "allow", tn_str(v->allow));
 	tn_log_end(&r);
 	tell_reloader(c, 0, TN_FAULT_NONE, "");
-	cs->settled(cs->arg, c);
+	settle(cs, c);
 }
 
 void
 sv_contracts_reload(struct sv_contracts *cs)
 {
-	struct sv_contract *c, *next;
+	struct sv_contract *c;
 	size_t i;
 
 	for (i = 0; i < HASH_SIZE; i++)
-		for (c = cs->hash[i]; c != NULL; c = next) {
-			next = c->hash_next;
+		for (c = cs->hash[i]; c != NULL; c = c->hash_next)
+			c->due = true;
+	/* Any of them may be gone after a check. */
+	for (i = 0; i < HASH_SIZE; i++)
+		for (c = cs->hash[i]; c != NULL;) {
+			if (!c->due) {
+				c = c->hash_next;
+				continue;
+			}
+			c->due = false;
 			check(cs, c, true);
+			c = cs->hash[i];
 		}
 }
 
@@ -599,9 +631,12 @@ sv_contracts_reload_one(struct sv_contracts *cs, const char *id, sv_contract_don
 			c->next->contract = NULL;
 		sv_version_unref(cs, &c->next);
 	}
-	if (check(cs, c, true) && c->next == NULL && c->reload_done != NULL)
-		tell_reloader(c, c->current != NULL ? 0 : TN_ESCRIPT, c->fault,
-		    c->message != NULL ? c->message : "");
+	if (!check(cs, c, true) || c->next != NULL)
+		return 0;
+	/* Nothing was begun: nothing to do, or it could not be looked at. */
+	tell_reloader(c, c->current != NULL ? 0 : TN_ESCRIPT, c->fault,
+	    c->message != NULL ? c->message : "");
+	settle(cs, c);
 	return 0;
 }
 

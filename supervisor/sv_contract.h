@@ -46,6 +46,7 @@ struct sv_version {
 	char		 allow[64];	/* the Allow header's value */
 	struct sv_image	*image;		/* NULL: to be built (again) */
 	bool		 building;
+	unsigned	 lost;		/* zygotes that died while it was built, in a row */
 	struct sv_request_list waiting;	/* for the image, then to be queued */
 };
 
@@ -59,6 +60,8 @@ struct sv_contract {
 	enum tn_fault	 fault;		/* why there is no current version */
 	char		*message;
 	uint64_t	 failed_signature;
+	bool		 settling;	/* its requests are being told */
+	bool		 due;		/* to be looked at, in a reload of all */
 	struct sv_request_list waiting;	/* no current version yet */
 	sv_contract_done *reload_done;	/* tana-ctl reload ID */
 	void		*reload_arg;

@@ -27,6 +27,7 @@
 #include "tn_rpc.h"
 
 #define CLIENTS_MAX	32u
+#define PENDING_MAX	256u		/* calls that are answered later */
 #define OUTPUT_MAX	(8u << 20)	/* a client that does not read is dropped */
 #define BACKLOG_TURN	16		/* accepted in one turn */
 #define PAUSE_MS	100		/* no accept() for so long after a failed one */
@@ -58,7 +59,7 @@ struct sv_control {
 	struct sv_stats	*stats;
 	const struct sv_control_ops *ops;
 	void		*arg;
-	unsigned	 nclients;
+	unsigned	 nclients, npending;
 	TAILQ_HEAD(, client) clients;
 	TAILQ_HEAD(, pending) pending;
 };
@@ -105,12 +106,17 @@ refuse(struct client *cl, const struct tn_rpc_call *c, const char *message)
 static struct pending *
 pending_new(struct client *cl, const struct tn_rpc_call *c)
 {
-	struct pending *p = calloc(1, sizeof(*p));
+	struct pending *p;
 
-	if (p == NULL) {
+	if (cl->ct->npending == PENDING_MAX) {
+		refuse(cl, c, "too many calls are waiting for their answers");
+		return NULL;
+	}
+	if ((p = calloc(1, sizeof(*p))) == NULL) {
 		refuse(cl, c, "out of memory");
 		return NULL;
 	}
+	cl->ct->npending++;
 	p->ct = cl->ct;
 	p->client = cl;
 	p->id = c->id;
@@ -127,6 +133,7 @@ pending_answer(struct pending *p, const char *error, const char *key, uint64_t n
 	msgpack_packer pk;
 
 	TAILQ_REMOVE(&p->ct->pending, p, link);
+	p->ct->npending--;
 	if (p->client != NULL) {
 		tn_rpc_packer(&pk, &out);
 		if (error != NULL) {

@@ -25,6 +25,7 @@
 #define TICK_MS		100	/* how exactly queue_timeout_ms is kept */
 #define ATTEMPTS_MAX	3u	/* workers that a request may be handed to */
 #define BUILDERS_MAX	2u	/* images built at a time */
+#define LOST_MAX	3u	/* zygotes that may die while a version is built */
 #define CONSOLE_BURST	100u	/* records a second and contract */
 #define SEED_BYTES	32u
 #define SEEDS		64u	/* drawn from the kernel at a time */
@@ -54,7 +55,7 @@ struct sv_dispatch {
 	struct sv_images images;
 	struct sv_head	 head;
 	struct sv_request_list queue;		/* a worker is all they need */
-	TAILQ_HEAD(, sv_request) waiting;	/* everywhere, by age */
+	TAILQ_HEAD(ages, sv_request) waiting;	/* everywhere, by age */
 	unsigned	 nqueued, nwaiting, nrunning;
 	uint64_t	 next_id, next_build;
 	bool		 pumping, again;
@@ -75,13 +76,20 @@ static void begin_builds(struct sv_dispatch *d);
 static void
 wait_in(struct sv_dispatch *d, struct sv_request_list *list, struct sv_request *rq, bool first)
 {
-	if (first) {
+	struct sv_request *older;
+
+	if (first)
 		TAILQ_INSERT_HEAD(list, rq, link);
-		TAILQ_INSERT_HEAD(&d->waiting, rq, age);
-	} else {
+	else
 		TAILQ_INSERT_TAIL(list, rq, link);
-		TAILQ_INSERT_TAIL(&d->waiting, rq, age);
-	}
+	/* Most are the youngest; not those that have waited elsewhere, or were with a worker. */
+	TAILQ_FOREACH_REVERSE(older, &d->waiting, ages, age)
+		if (older->received_us <= rq->received_us)
+			break;
+	if (older != NULL)
+		TAILQ_INSERT_AFTER(&d->waiting, older, rq, age);
+	else
+		TAILQ_INSERT_HEAD(&d->waiting, rq, age);
 	rq->list = list;
 	d->nwaiting++;
 	if (list == &d->queue) {
@@ -184,6 +192,7 @@ image_usable(struct sv_dispatch *d, const struct sv_version *v)
 static void
 want_build(struct sv_dispatch *d, struct sv_version *v)
 {
+	struct sv_request *rq;
 	struct build *b;
 
 	if (v->building)
@@ -197,6 +206,8 @@ want_build(struct sv_dispatch *d, struct sv_version *v)
 	b->memfd = -1;
 	if (v->contract != NULL)
 		strcpy(b->contract, v->contract->id);
+	else if ((rq = TAILQ_FIRST(&v->waiting)) != NULL)
+		strcpy(b->contract, rq->contract);
 	v->building = true;
 	TAILQ_INSERT_TAIL(&d->builds, b, link);
 	begin_builds(d);
@@ -283,7 +294,7 @@ draw_seed(struct sv_dispatch *d, char seed[SEED_BYTES])
 	explicit_bzero(d->seeds[d->nseeds], SEED_BYTES);
 }
 
-/* 0; or a negative code when this worker is of no use, or the request cannot be sent at all. */
+/* 0, or a negative code as of sv_worker_invoke(). */
 static int
 hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 {
@@ -326,6 +337,7 @@ hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 	err = sv_worker_invoke(w, rq, &f, follows ? im->memfd : -1);
 	if (err != 0) {
 		d->nrunning--;
+		rq->attempts--;
 		rq->started_us = 0;
 		return err;
 	}
@@ -334,6 +346,7 @@ hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 		sv_image_touch(im);
 	}
 	strcpy(w->contract, rq->contract);
+	sv_pool_touch(d->pool, w);
 	return 0;
 }
 
@@ -367,6 +380,8 @@ pump(struct sv_dispatch *d)
 			if (err == TN_ELIMIT) {
 				answer_fault(d, rq, TN_FAULT_BODY_SIZE,
 				    "the request does not fit in a frame");
+			} else if (err == TN_ENOMEM) {
+				answer_fault(d, rq, TN_FAULT_OVERLOAD, "no memory for its frame");
 			} else if (err != 0) {
 				/* Its end shows on its channel. */
 				sv_pool_unavailable(d->pool, w);
@@ -584,13 +599,12 @@ drain_waiting(struct sv_dispatch *d, struct sv_version *v, enum tn_fault fault, 
 }
 
 static void
-on_built(void *arg, const struct tn_frame_built *f, const char *text)
+on_built(void *arg, const struct tn_frame_built *f, enum tn_fault fault, const char *text)
 {
 	struct build *b = arg;
 	struct sv_dispatch *d = b->d;
 	struct sv_version *v = b->version;
 	const struct sv_generation *g = sv_pool_generation(d->pool);
-	enum tn_fault fault = TN_FAULT_NONE;
 	char message[4096] = "";
 	unsigned exports = 0;
 	struct stat st;
@@ -598,17 +612,18 @@ on_built(void *arg, const struct tn_frame_built *f, const char *text)
 	d->nbuilding--;
 	TAILQ_REMOVE(&d->building, b, link);
 	if (f == NULL && (g == NULL || g->number != b->generation)) {
-		/* The whole generation died, maybe not of this: once more with the next one. */
+		/* The whole generation died, maybe not of this: again with the next one. */
+		v->lost++;
 		tn_fd_close(&b->memfd);
-		TAILQ_INSERT_HEAD(&d->builds, b, link);
+		TAILQ_INSERT_TAIL(&d->builds, b, link);
 		begin_builds(d);
 		return;
 	}
 	v->building = false;
-	if (f == NULL) {
-		fault = TN_FAULT_COMPILE;
+	v->lost = 0;
+	if (f == NULL)
 		snprintf(message, sizeof(message), "%s", text);
-	} else if (f->fault != 0) {
+	else if (f->fault != 0) {
 		fault = f->fault < TN_FAULT_MAX ? (enum tn_fault)f->fault : TN_FAULT_INTERNAL;
 		snprintf(message, sizeof(message), "%.*s", (int)f->message.len, f->message.p);
 	} else if ((exports = parse_exports(f->exports)) == 0) {
@@ -638,17 +653,28 @@ on_built(void *arg, const struct tn_frame_built *f, const char *text)
 }
 
 static void
-fail_build(struct build *b, const char *what, int err)
+fail_build(struct build *b, enum tn_fault fault, const char *what, const char *why)
 {
 	struct sv_dispatch *d = b->d;
 	char message[160];
 
-	snprintf(message, sizeof(message), "%s: %s", what, strerror(err));
+	snprintf(message, sizeof(message), "%s: %s", what, why);
 	b->version->building = false;
 	d->stats->images_failed++;
-	sv_contracts_built(d->contracts, b->version, TN_FAULT_INTERNAL, message, 0);
-	drain_waiting(d, b->version, TN_FAULT_INTERNAL, message);
+	sv_contracts_built(d->contracts, b->version, fault, message, 0);
+	drain_waiting(d, b->version, fault, message);
 	build_free(b);
+}
+
+/* What was built when a zygote died is built alone: should one die again, it was of that. */
+static bool
+may_begin(const struct sv_dispatch *d, const struct build *b)
+{
+	const struct build *other = TAILQ_FIRST(&d->building);
+
+	if (other == NULL)
+		return true;
+	return d->nbuilding < BUILDERS_MAX && b->version->lost == 0 && other->version->lost == 0;
 }
 
 static void
@@ -658,7 +684,7 @@ begin_builds(struct sv_dispatch *d)
 	struct tn_frame f = { .type = TN_FRAME_BUILD };
 	struct build *b;
 
-	while (g != NULL && d->nbuilding < BUILDERS_MAX && (b = TAILQ_FIRST(&d->builds)) != NULL) {
+	while (g != NULL && (b = TAILQ_FIRST(&d->builds)) != NULL && may_begin(d, b)) {
 		TAILQ_REMOVE(&d->builds, b, link);
 		/* Nobody but us wants it any more. */
 		if (b->version->contract == NULL && TAILQ_EMPTY(&b->version->waiting)) {
@@ -666,11 +692,16 @@ begin_builds(struct sv_dispatch *d)
 			build_free(b);
 			continue;
 		}
+		if (b->version->lost >= LOST_MAX) {
+			fail_build(b, TN_FAULT_COMPILE, "not built any more",
+			    "a zygote died each time");
+			continue;
+		}
 		b->id = d->next_build++;
 		b->generation = g->number;
 		b->memfd = tn_fd_memfd("tana-image", d->opt->memory_max);
 		if (b->memfd < 0) {
-			fail_build(b, "no memory for an image", errno);
+			fail_build(b, TN_FAULT_INTERNAL, "no memory for an image", strerror(errno));
 			continue;
 		}
 		draw_seed(d, b->seed);
@@ -687,7 +718,7 @@ begin_builds(struct sv_dispatch *d)
 		if (sv_pool_build(d->pool, b->memfd, &f, on_built, b) != 0) {
 			d->nbuilding--;
 			TAILQ_REMOVE(&d->building, b, link);
-			fail_build(b, "no builder", ENOMEM);
+			fail_build(b, TN_FAULT_INTERNAL, "no builder", strerror(ENOMEM));
 		}
 	}
 }
@@ -720,11 +751,12 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct sv_dispatch *d = arg;
 	struct sv_request *rq;
+	/* Whoever is answered may submit another: that one is younger than `now`. */
 	uint64_t now = tn_clock_us(), limit = (uint64_t)d->opt->queue_timeout_ms * 1000;
 
 	(void)fd;
 	(void)what;
-	while ((rq = TAILQ_FIRST(&d->waiting)) != NULL && now - rq->received_us > limit) {
+	while ((rq = TAILQ_FIRST(&d->waiting)) != NULL && rq->received_us + limit < now) {
 		wait_over(d, rq);
 		answer_fault(d, rq, TN_FAULT_OVERLOAD, "it waited for queue_timeout_ms");
 	}
@@ -758,6 +790,20 @@ sv_dispatch_new(struct event_base *base, const struct tn_options *opt, struct sv
 	return d;
 }
 
+static void
+free_frames(void *arg, const struct sv_worker *w)
+{
+	struct sv_dispatch *d = arg;
+	struct sv_request *rq;
+	unsigned i;
+
+	for (i = 0; i < w->nframes; i++) {
+		rq = w->frame[i];
+		sv_version_unref(d->contracts, &rq->version);
+		sv_request_free(&rq);
+	}
+}
+
 void
 sv_dispatch_free(struct sv_dispatch **dp)
 {
@@ -773,6 +819,8 @@ sv_dispatch_free(struct sv_dispatch **dp)
 		sv_version_unref(d->contracts, &rq->version);
 		sv_request_free(&rq);
 	}
+	if (d->pool != NULL)
+		sv_pool_each(d->pool, free_frames, d);
 	sv_pool_free(&d->pool);		/* builders end unheard */
 	TAILQ_CONCAT(&d->builds, &d->building, link);
 	while ((b = TAILQ_FIRST(&d->builds)) != NULL) {

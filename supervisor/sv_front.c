@@ -262,10 +262,14 @@ receive(struct sv_msg *m, int *fds, int *nfds)
 	ssize_t n;
 
 	*nfds = TN_FD_PASS_MAX;
+	memset(m, 0, sizeof(*m));
 	n = tn_fd_recv(front.master, m, sizeof(*m), fds, nfds);
-	if (n == TN_EAGAIN) {
-		m->type = 0;
+	if (n == TN_EAGAIN)
 		return true;
+	if (n == TN_EPROTO) {
+		/* Who wants what came with it sees that it is not there. */
+		tn_log(TN_LOG_ERROR, "no descriptor is left for what the master sends");
+		n = (ssize_t)sizeof(*m);
 	}
 	return n == (ssize_t)sizeof(*m) && m->magic == SV_PROTO_MAGIC;
 }
@@ -278,13 +282,14 @@ on_message(const struct sv_msg *m, int *fds, int nfds)
 	switch (m->type) {
 	case SV_MSG_ZYGOTE:
 		sv_pool_on_zygote(pool, m->arg, &fds[0], &fds[1],
-		    m->status == 0 && nfds != 2 ? EPROTO : m->status);
+		    m->status == 0 && nfds != 2 ? EMFILE : m->status);
 		break;
 	case SV_MSG_ZYGOTE_DEAD:
 		sv_pool_on_zygote_dead(pool, m->arg, m->status);
 		break;
 	case SV_MSG_COMPILER:
-		sv_lower_on_started(front.lower, m->status == 0 ? fds[0] : -1, m->status);
+		sv_lower_on_started(front.lower, m->status == 0 ? fds[0] : -1,
+		    m->status == 0 ? EMFILE : m->status);
 		if (m->status == 0)
 			fds[0] = -1;
 		break;
@@ -294,7 +299,7 @@ on_message(const struct sv_msg *m, int *fds, int nfds)
 	case SV_MSG_CONFIG:
 		if (m->status != 0 || nfds != 1)
 			sv_control_reloaded(front.control,
-			    "the configuration is wrong, and stays as it was; the log says why");
+			    "the configuration stays as it was; the log says why");
 		else
 			on_config(&fds[0]);
 		break;

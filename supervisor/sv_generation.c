@@ -11,11 +11,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tn_clock.h"
 #include "tn_err.h"
 #include "tn_fd.h"
 #include "tn_log.h"
 
 #define BATCH	64	/* events taken in one turn, so that a zygote cannot flood us */
+#define BURST	10u	/* complaints a second */
 
 /* A command that found the socket full. */
 struct queued_cmd {
@@ -23,6 +25,15 @@ struct queued_cmd {
 	struct tn_zy_cmd cmd;
 	int		 fds[3], nfds;
 };
+
+static void
+complain(struct sv_generation *g, const char *what)
+{
+	uint64_t dropped;
+
+	if (tn_log_allow(&g->gossip, tn_clock_us(), &dropped))
+		tn_log(TN_LOG_WARN, "zygote %llu: %s", (unsigned long long)g->number, what);
+}
 
 static void
 on_event(struct sv_generation *g, const struct tn_zy_event *e, int *fds, int nfds)
@@ -52,8 +63,7 @@ on_event(struct sv_generation *g, const struct tn_zy_event *e, int *fds, int nfd
 		g->ops->exited(g->arg, e->worker, e->status);
 		break;
 	default:
-		tn_log(TN_LOG_WARN, "zygote %llu: unknown event %u", (unsigned long long)g->number,
-		    e->type);
+		complain(g, "unknown event");
 	}
 }
 
@@ -69,19 +79,20 @@ on_read(evutil_socket_t sock, short what, void *arg)
 	for (batch = 0; batch < BATCH; batch++) {
 		fds[0] = fds[1] = -1;
 		nfds = 1;
+		memset(&e, 0, sizeof(e));
 		n = tn_fd_recv(sock, &e, sizeof(e), fds, &nfds);
 		if (n == TN_EAGAIN)
 			return;
-		if (n < 0) {
+		/* No descriptor was left for its pidfd, perhaps, which can be done without. */
+		if (n < 0 && n != TN_EPROTO) {
 			g->ops->dead(g->arg, g, g->text);
 			return;
 		}
-		if (n == (ssize_t)sizeof(e) && e.magic == TN_ZY_MAGIC) {
+		if ((n == (ssize_t)sizeof(e) || n == TN_EPROTO) && e.magic == TN_ZY_MAGIC) {
 			e.text[sizeof(e.text) - 1] = '\0';
 			on_event(g, &e, fds, nfds);
 		} else
-			tn_log(TN_LOG_WARN, "zygote %llu: malformed event of %zd bytes",
-			    (unsigned long long)g->number, n);
+			complain(g, "malformed event");
 		for (i = 0; i < 2; i++)
 			tn_fd_close(&fds[i]);
 	}
@@ -176,10 +187,12 @@ sv_generation_new(struct event_base *base, uint64_t number, int *fd, int *pidfd,
 	g->ops = ops;
 	g->arg = arg;
 	g->tail = &g->head;
-	tn_fd_nonblock(g->fd);
+	g->gossip.burst = BURST;
 	g->ev = event_new(base, g->fd, EV_READ | EV_PERSIST, on_read, g);
 	g->ev_write = event_new(base, g->fd, EV_WRITE, on_write, g);
-	event_add(g->ev, NULL);
+	if (g->ev == NULL || g->ev_write == NULL || tn_fd_nonblock(g->fd) != 0 ||
+	    event_add(g->ev, NULL) != 0)
+		sv_generation_free(&g);
 	return g;
 }
 
@@ -192,8 +205,10 @@ sv_generation_free(struct sv_generation **gp)
 	if (g == NULL)
 		return;
 	*gp = NULL;
-	event_free(g->ev);
-	event_free(g->ev_write);
+	if (g->ev != NULL)
+		event_free(g->ev);
+	if (g->ev_write != NULL)
+		event_free(g->ev_write);
 	while ((q = g->head) != NULL) {
 		g->head = q->next;
 		queued_free(q);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "tn_log.h"
 #include "tn_zygote.h"
 
 struct event_base;
@@ -35,6 +36,7 @@ struct sv_generation {
 	int		 fd, pidfd;
 	struct event	*ev, *ev_write;
 	struct queued_cmd *head, **tail;
+	struct tn_log_limit gossip;
 	const struct sv_generation_ops *ops;
 	void		*arg;
 };

@@ -49,7 +49,7 @@ struct sv_lower {
 	uint64_t	 next_id;
 	struct event	*ev_read, *ev_write, *ev_timeout;
 	struct tn_buf	 in, out;
-	TAILQ_HEAD(, job) jobs;
+	TAILQ_HEAD(jobs, job) jobs;
 };
 
 static void next_job(struct sv_lower *l);
@@ -218,45 +218,58 @@ on_write(evutil_socket_t fd, short what, void *arg)
 		event_add(l->ev_write, NULL);
 }
 
-static void
-next_job(struct sv_lower *l)
+static bool
+write_job(struct sv_lower *l, const struct job *j)
 {
-	struct job *j = TAILQ_FIRST(&l->jobs);
-	struct timeval tv = { l->opt->compile_timeout_ms / 1000,
-	    l->opt->compile_timeout_ms % 1000 * 1000 };
-	json_t *root, *files;
+	json_t *root, *files = json_array();
+	size_t i, before = l->out.len;
 	char *text;
 	uint32_t len;
-	size_t i;
 
-	if (j == NULL || l->sent)
-		return;
-	if (l->fd < 0) {
-		if (!l->wanted) {
-			l->wanted = true;
-			evtimer_add(l->ev_timeout, &tv);
-			l->want(l->arg);
-		}
-		return;
-	}
-	files = json_array();
 	for (i = 0; i < j->nfiles; i++)
 		json_array_append_new(files, json_string(j->files[i]));
 	root = json_pack("{s:I, s:s, s:s, s:o}", "id", (json_int_t)j->id, "contract", j->contract,
 	    "dir", j->contract, "files", files);
 	text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
 	json_decref(root);
-	if (text == NULL) {
-		finish_job(l, TN_ENOMEM, NULL, 0, "out of memory");
-		return;
-	}
+	if (text == NULL)
+		return false;
 	len = htonl((uint32_t)strlen(text));
 	tn_buf_append(&l->out, &len, 4);
 	tn_buf_puts(&l->out, text);
 	free(text);
-	l->sent = true;
-	evtimer_add(l->ev_timeout, &tv);
-	on_write(l->fd, 0, l);
+	if (!l->out.failed)
+		return true;
+	l->out.failed = false;
+	l->out.len = before;
+	return false;
+}
+
+static void
+next_job(struct sv_lower *l)
+{
+	struct timeval tv = { l->opt->compile_timeout_ms / 1000,
+	    l->opt->compile_timeout_ms % 1000 * 1000 };
+	struct job *j;
+
+	while ((j = TAILQ_FIRST(&l->jobs)) != NULL && !l->sent) {
+		if (l->fd < 0) {
+			if (l->wanted)
+				return;
+			l->wanted = true;
+			evtimer_add(l->ev_timeout, &tv);
+			l->want(l->arg);
+			return;
+		}
+		if (!write_job(l, j)) {
+			finish_job(l, TN_ENOMEM, NULL, 0, "out of memory");
+			continue;
+		}
+		l->sent = true;
+		evtimer_add(l->ev_timeout, &tv);
+		on_write(l->fd, 0, l);
+		return;
+	}
 }
 
 struct sv_lower *
@@ -271,7 +284,8 @@ sv_lower_new(struct event_base *base, const struct tn_options *opt, struct sv_st
 	    .kill = kill, .arg = arg, .fd = -1, .next_id = 1 };
 	l->in.max = LOWER_ANSWER_MAX + 65540;
 	TAILQ_INIT(&l->jobs);
-	l->ev_timeout = evtimer_new(base, on_timeout, l);
+	if ((l->ev_timeout = evtimer_new(base, on_timeout, l)) == NULL)
+		sv_lower_free(&l);
 	return l;
 }
 
@@ -289,7 +303,8 @@ sv_lower_free(struct sv_lower **lp)
 		TAILQ_REMOVE(&l->jobs, j, link);
 		job_free(j);
 	}
-	event_free(l->ev_timeout);
+	if (l->ev_timeout != NULL)
+		event_free(l->ev_timeout);
 	tn_buf_fini(&l->in);
 	tn_buf_fini(&l->out);
 	free(l);
@@ -319,27 +334,37 @@ sv_lower_submit(struct sv_lower *l, const char *contract, const char *const *fil
 void
 sv_lower_on_started(struct sv_lower *l, int fd, int err)
 {
+	struct jobs had = TAILQ_HEAD_INITIALIZER(had);
+	struct job *j;
 	char why[160];
 
-	if (fd >= 0 && !l->wanted) {		/* came after we gave it up */
+	if (!l->wanted) {			/* came after we gave it up */
+		if (fd >= 0)
+			l->kill(l->arg);
 		tn_fd_close(&fd);
-		l->kill(l->arg);
 		return;
 	}
 	l->wanted = false;
 	evtimer_del(l->ev_timeout);
 	if (fd < 0) {
 		snprintf(why, sizeof(why), "the compiler cannot be started: %s", strerror(err));
-		while (!TAILQ_EMPTY(&l->jobs))
-			finish_job(l, TN_EUNAVAIL, NULL, 0, why);
+		/* Those that waited for it; who submits another while he hears that asks anew. */
+		TAILQ_CONCAT(&had, &l->jobs, link);
+		while ((j = TAILQ_FIRST(&had)) != NULL) {
+			TAILQ_REMOVE(&had, j, link);
+			j->done(j->arg, TN_EUNAVAIL, NULL, 0, why);
+			job_free(j);
+		}
 		return;
 	}
 	l->fd = fd;
-	tn_fd_nonblock(fd);
 	l->ev_read = event_new(l->base, fd, EV_READ | EV_PERSIST, on_read, l);
 	l->ev_write = event_new(l->base, fd, EV_WRITE, on_write, l);
-	event_add(l->ev_read, NULL);
-	next_job(l);
+	if (l->ev_read == NULL || l->ev_write == NULL || tn_fd_nonblock(fd) != 0 ||
+	    event_add(l->ev_read, NULL) != 0)
+		give_up(l, TN_ENOMEM, "out of memory");
+	else
+		next_job(l);
 }
 
 void

@@ -23,7 +23,8 @@
 #define ZYGOTE_STEADY_US	30000000u /* one that lived so long was not a failure */
 #define RETIRE_US		5000000u /* a retiring worker without frames goes by then */
 #define HANGUP_US		1000000u /* one that closed its channel has ended by then */
-#define REAP_US			5000000u /* a dead one was reaped by then, or its zygote is deaf */
+#define REAP_US			5000000u /* one killed was reaped by then, or its zygote is deaf */
+#define CONSOLE_BURST		100u	/* records a second and builder */
 #define AFFINITY_SCAN		16	/* how many with room are looked at for the image */
 
 /* Somebody waits for a number of workers to be replaced. */
@@ -39,11 +40,14 @@ struct recycle {
 struct builder {
 	TAILQ_ENTRY(builder) link;
 	struct sv_worker *w;
+	struct sv_stats	*stats;
 	struct tn_frame	 frame;		/* its texts are the caller's, alive until done */
 	sv_pool_built	*done;
 	void		*arg;
+	bool		 begun;		/* it has the contract: its death is that one's doing */
 	bool		 answered;
 	uint64_t	 answered_us;
+	struct tn_log_limit log_limit;
 	/* BUILT, kept until it is reaped */
 	struct tn_frame_built built;
 	char		 message[4096];
@@ -66,6 +70,7 @@ struct sv_pool {
 	unsigned	 delay_ms;	/* respawn back-off */
 	uint64_t	 not_before_us;
 	bool		 was_ready;
+	bool		 balancing, again;
 	struct event	*ev_tick, *ev_balance, *ev_zygote;
 	struct tn_frame_decoder *decoder;
 	TAILQ_HEAD(, sv_worker) all;
@@ -79,7 +84,7 @@ static void want_zygote(struct sv_pool *p);
 static bool
 alive(const struct sv_worker *w)
 {
-	return w->state == TN_WS_IDLE || w->state == TN_WS_BUSY;
+	return (w->state == TN_WS_IDLE || w->state == TN_WS_BUSY) && !w->killed && !w->exited;
 }
 
 static bool
@@ -88,26 +93,28 @@ starting(const struct sv_worker *w)
 	return w->state == TN_WS_SPAWNED || w->state == TN_WS_WARMING;
 }
 
-static void
+/* Returns how many processes there are, the dead that were not reaped included. */
+static unsigned
 count(struct sv_pool *p, struct sv_policy_in *in)
 {
 	struct sv_worker *w;
 	uint64_t since = 0, now;
+	unsigned all = 0;
 
 	*in = (struct sv_policy_in){ .min = (unsigned)p->opt->workers_min,
 	    .max = (unsigned)p->opt->workers_max,
 	    .one_shot = p->opt->isolation == TN_ISO_PROCESS };
 	TAILQ_FOREACH(w, &p->all, link) {
-		if (w->role != TN_ROLE_WORKER)
-			continue;
+		all++;
 		in->starting += starting(w);
-		in->idle += w->state == TN_WS_IDLE;
-		in->busy += w->state == TN_WS_BUSY;
+		in->idle += alive(w) && w->state == TN_WS_IDLE;
+		in->busy += alive(w) && w->state == TN_WS_BUSY;
 		in->pending += alive(w) && w->retire_pending;
 	}
 	p->ops->queue(p->arg, &in->queued, &since);
 	now = tn_clock_us();
 	in->head_wait_us = since > 0 && now > since ? now - since : 0;
+	return all;
 }
 
 void
@@ -190,9 +197,21 @@ on_worker_orphan(void *arg, struct sv_worker *w, struct sv_request *rq, bool sta
 static void
 on_worker_restored(void *arg, struct sv_worker *w, const struct tn_frame_restored *f)
 {
-	(void)arg;
-	(void)w;
-	(void)f;
+	struct sv_pool *p = arg;
+	struct tn_log_record r;
+
+	if (f->differ == 0)
+		return;
+	/* Its next request would see something of this one: it gets none. */
+	p->stats->audits_failed++;
+	tn_log_begin(&r, TN_LOG_ERROR, "audit: the heap differs from its image");
+	tn_log_i64(&r, "pid", w->pid);
+	tn_log_str(&r, "contract", tn_str(w->contract));
+	tn_log_u64(&r, "request", f->id);
+	tn_log_u64(&r, "pages", f->differ);
+	tn_log_u64(&r, "first_page", f->page);
+	tn_log_end(&r);
+	sv_worker_kill(w);
 }
 
 /* Log and count the death of a worker that nobody had asked to die. */
@@ -250,6 +269,14 @@ balance_at(struct sv_pool *p, uint64_t us)
 	evtimer_add(p->ev_balance, &tv);
 }
 
+/* Nothing is started before the back-off is over. */
+static void
+back_off(struct sv_pool *p)
+{
+	p->delay_ms = sv_policy_backoff(p->delay_ms);
+	p->not_before_us = tn_clock_us() + p->delay_ms * 1000ull;
+}
+
 static void
 worker_ready(struct sv_pool *p)
 {
@@ -286,8 +313,7 @@ on_worker_state(void *arg, struct sv_worker *w, enum tn_wstate old)
 		if ((old == TN_WS_SPAWNED || old == TN_WS_WARMING) && !w->generation->ready)
 			;		/* its zygote died: that has a back-off of its own */
 		else if (old == TN_WS_SPAWNED || old == TN_WS_WARMING) {
-			p->delay_ms = sv_policy_backoff(p->delay_ms);
-			p->not_before_us = tn_clock_us() + p->delay_ms * 1000ull;
+			back_off(p);
 			tn_log(TN_LOG_ERROR,
 			    "worker %d died before it was ready; the next in %u ms",
 			    (int)w->pid, p->delay_ms);
@@ -319,13 +345,16 @@ on_builder_state(void *arg, struct sv_worker *w, enum tn_wstate old)
 	char text[160];
 
 	if (w->state == TN_WS_IDLE && old != TN_WS_IDLE && w->build_id == 0 && !b->answered) {
+		b->begun = true;
 		if (sv_worker_build(w, &b->frame) != 0)
 			sv_worker_kill(w);
 		return;
 	}
 	if (!(w->state == TN_WS_DEAD && w->exited && old == TN_WS_DEAD))
 		return;
-	if (w->deadline_stage > 0)
+	if (!b->begun)
+		snprintf(text, sizeof(text), "its builder ended before it was ready");
+	else if (w->deadline_stage > 0)
 		snprintf(text, sizeof(text), "its module level did not end within deadline_ms");
 	else if (w->killed)
 		snprintf(text, sizeof(text), "its builder had to be killed");
@@ -335,9 +364,9 @@ on_builder_state(void *arg, struct sv_worker *w, enum tn_wstate old)
 	else
 		snprintf(text, sizeof(text), "the builder died");
 	if (b->answered && WIFEXITED(w->exit_status) && WEXITSTATUS(w->exit_status) == 0)
-		b->done(b->arg, &b->built, NULL);
+		b->done(b->arg, &b->built, TN_FAULT_NONE, NULL);
 	else
-		b->done(b->arg, NULL, text);
+		b->done(b->arg, NULL, b->begun ? TN_FAULT_COMPILE : TN_FAULT_INTERNAL, text);
 	sv_worker_free(&w);
 	free(b);
 }
@@ -381,11 +410,18 @@ on_builder_log(void *arg, struct sv_worker *w, const struct sv_request *rq,
 {
 	struct builder *b = arg;
 	struct tn_log_record r;
+	uint64_t dropped = 0;
 
 	(void)w;
 	(void)rq;
+	if (!tn_log_allow(&b->log_limit, tn_clock_us(), &dropped)) {
+		b->stats->log_dropped++;
+		return;
+	}
 	tn_log_begin(&r, TN_LOG_INFO, "console");
 	tn_log_str(&r, "contract", b->frame.build.contract);
+	if (dropped > 0)
+		tn_log_u64(&r, "dropped", dropped);
 	tn_log_str(&r, "text", f->text);
 	tn_log_end(&r);
 }
@@ -400,9 +436,17 @@ on_builder_reply(void *arg, struct sv_worker *w, struct sv_request *rq,
 	(void)f;
 }
 
+static void
+on_builder_restored(void *arg, struct sv_worker *w, const struct tn_frame_restored *f)
+{
+	(void)arg;
+	(void)w;
+	(void)f;
+}
+
 static const struct sv_worker_ops builder_ops = {
 	.state = on_builder_state, .reply = on_builder_reply, .log = on_builder_log,
-	.built = on_builder_built, .restored = on_worker_restored, .orphan = on_builder_orphan,
+	.built = on_builder_built, .restored = on_builder_restored, .orphan = on_builder_orphan,
 };
 
 int
@@ -417,6 +461,8 @@ sv_pool_build(struct sv_pool *p, int memfd, struct tn_frame *build, sv_pool_buil
 	b->frame = *build;
 	b->done = done;
 	b->arg = arg;
+	b->stats = p->stats;
+	b->log_limit.burst = CONSOLE_BURST;
 	b->w = sv_worker_new(p->base, p->opt, p->current, p->next_worker, TN_ROLE_BUILDER, memfd,
 	    p->decoder, &builder_ops, b);
 	if (b->w == NULL) {
@@ -449,17 +495,15 @@ spawn(struct sv_pool *p)
 	return true;
 }
 
-void
-sv_pool_balance(struct sv_pool *p)
+static void
+balance(struct sv_pool *p)
 {
 	struct sv_policy_in in;
 	struct sv_policy_out out;
-	struct sv_worker *w, *next;
+	struct sv_worker *w;
 	uint64_t now;
+	unsigned all = count(p, &in), most = 2 * in.max;
 
-	if (p->current == NULL)
-		return;
-	count(p, &in);
 	out = sv_policy_size(&in);
 	if (out.spawn > 0) {
 		now = tn_clock_us();
@@ -467,18 +511,37 @@ sv_pool_balance(struct sv_pool *p)
 			balance_at(p, p->not_before_us - now);
 			return;
 		}
-		while (out.spawn-- > 0 && spawn(p))
-			;
+		/* Replacements come first; but the replaced may not pile up if they do not go. */
+		for (; out.spawn > 0 && all < most; out.spawn--, all++)
+			if (!spawn(p)) {
+				back_off(p);
+				balance_at(p, p->delay_ms * 1000ull);
+				return;
+			}
 	} else if (out.retire_pending)
-		for (w = TAILQ_FIRST(&p->all); w != NULL; w = next) {
-			next = TAILQ_NEXT(w, link);
+		TAILQ_FOREACH(w, &p->all, link)
 			if (w->retire_pending && alive(w)) {
 				p->stats->workers_retired++;
 				sv_worker_retire(w, w->retire_reason);
 			}
-		}
 	if (in.queued > 0 && !evtimer_pending(p->ev_balance, NULL))
 		balance_at(p, GROW_TICK_MS * 1000);
+}
+
+void
+sv_pool_balance(struct sv_pool *p)
+{
+	if (p->balancing) {		/* who is retired calls back */
+		p->again = true;
+		return;
+	}
+	p->balancing = true;
+	do {
+		p->again = false;
+		if (p->current != NULL)
+			balance(p);
+	} while (p->again);
+	p->balancing = false;
 }
 
 static void
@@ -493,19 +556,17 @@ on_balance(evutil_socket_t fd, short what, void *arg)
 static bool
 overdue(struct sv_pool *p, struct sv_worker *w, uint64_t now)
 {
-	if (starting(w) && now - w->born_us > (uint64_t)p->opt->ready_timeout_ms * 1000) {
+	if (!w->killed && starting(w) &&
+	    now - w->born_us > (uint64_t)p->opt->ready_timeout_ms * 1000) {
 		tn_log(TN_LOG_ERROR, "worker %d is not ready after ready_timeout_ms", (int)w->pid);
 		sv_worker_kill(w);
-		return true;
-	}
-	if (w->state != TN_WS_DEAD)
-		return false;
-	if (now - w->dead_us > REAP_US) {
-		tn_log(TN_LOG_ERROR, "worker %d is dead and not reaped", (int)w->pid);
-		p->ops->kill_zygote(p->arg, w->generation->number);
-	} else if (now - w->dead_us > HANGUP_US)
+	} else if (!w->killed && w->state == TN_WS_DEAD && now - w->dead_us > HANGUP_US)
 		sv_worker_kill(w);
-	return true;
+	else if (w->killed && now - w->killed_us > REAP_US) {
+		tn_log(TN_LOG_ERROR, "worker %d was killed and is not reaped", (int)w->pid);
+		p->ops->kill_zygote(p->arg, w->generation->number);
+	}
+	return w->killed || w->state == TN_WS_DEAD;
 }
 
 static void
@@ -533,7 +594,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 		if (overdue(p, w, now))
 			continue;
 		if (w->state == TN_WS_DRAINING && w->nframes == 0 &&
-		    now - w->idle_since_us > RETIRE_US && !w->killed) {
+		    now - w->idle_since_us > RETIRE_US) {
 			tn_log(TN_LOG_WARN, "worker %d does not retire", (int)w->pid);
 			sv_worker_kill(w);
 		} else if (surplus > 0 && w->state == TN_WS_IDLE && !w->retire_pending &&
@@ -545,8 +606,8 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	}
 	/* What a contract's module level made of its builder cannot be relied upon to end. */
 	TAILQ_FOREACH(b, &p->builders, link)
-		if (!overdue(p, b->w, now) && b->answered && now - b->answered_us > RETIRE_US &&
-		    !b->w->killed) {
+		if (!overdue(p, b->w, now) && b->answered &&
+		    now - b->answered_us > RETIRE_US) {
 			tn_log(TN_LOG_WARN, "builder %d does not end", (int)b->w->pid);
 			sv_worker_kill(b->w);
 		}
@@ -582,14 +643,13 @@ on_spawned(void *arg, uint64_t number, pid_t pid, int *pidfd, int status)
 		return;
 	if (status != 0) {
 		tn_log(TN_LOG_ERROR, "the zygote cannot fork: %s", strerror(status));
-		p->delay_ms = sv_policy_backoff(p->delay_ms);
-		p->not_before_us = tn_clock_us() + p->delay_ms * 1000ull;
+		back_off(p);
 		if (b != NULL)
 			TAILQ_REMOVE(&p->builders, b, link);
 		sv_worker_on_exited(w, 127 << 8);
 		return;
 	}
-	sv_worker_on_spawned(w, pid, pidfd, status);
+	sv_worker_on_spawned(w, pid, pidfd);
 }
 
 static void
@@ -660,6 +720,12 @@ on_generation_dead(void *arg, struct sv_generation *g, const char *text)
 		p->coming_number = 0;
 	}
 	g->ready = false;
+	/* While one of them is buried the others must not be handed what it had. */
+	TAILQ_FOREACH(w, &p->all, link)
+		if (w->generation == g) {
+			w->exited = true;
+			sv_pool_unavailable(p, w);
+		}
 	do {
 		found = false;
 		TAILQ_FOREACH(w, &p->all, link)

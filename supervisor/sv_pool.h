@@ -57,9 +57,11 @@ void sv_pool_balance(struct sv_pool *p);
 
 /*
  * A builder for the memfd (borrowed).  `done` is called once, after the builder
- * was reaped: f is its BUILT or NULL when it died, text then says how.
+ * was reaped: f is its BUILT or NULL when it died; then text says how, and fault
+ * whose it is: the contract's (COMPILE) or ours.
  */
-typedef void sv_pool_built(void *arg, const struct tn_frame_built *f, const char *text);
+typedef void sv_pool_built(void *arg, const struct tn_frame_built *f, enum tn_fault fault,
+    const char *text);
 int sv_pool_build(struct sv_pool *p, int memfd, struct tn_frame *build, sv_pool_built *done,
     void *arg);
 

@@ -22,6 +22,8 @@
 
 #define READ_CHUNK	65536u
 #define IN_MARGIN	(1u << 20)	/* headers and logs beside the largest body */
+#define LAST_TURNS	64u		/* reads of what the dead have left: a socket holds less */
+#define OUT_MAX		(4 * TN_DEPTH_MAX) /* frames that wait to be sent; an honest worker reads */
 
 /* What did not fit into the socket. */
 struct out {
@@ -63,6 +65,7 @@ close_channel(struct sv_worker *w)
 	tn_fd_close(&w->fd);
 	while ((o = w->out_head) != NULL) {
 		w->out_head = o->next;
+		w->nout--;
 		tn_fd_close(&o->fd);
 		tn_buf_fini(&o->buf);
 		free(o);
@@ -119,16 +122,44 @@ flush_out(struct sv_worker *w)
 		w->out_head = o->next;
 		if (w->out_head == NULL)
 			w->out_tail = &w->out_head;
+		w->nout--;
 		tn_buf_fini(&o->buf);
 		free(o);
 	}
 	return 0;
 }
 
+/* What of scratch was not sent waits until the socket has room. */
+static int
+queue_rest(struct sv_worker *w, size_t sent, int fd)
+{
+	struct out *o;
+
+	if (w->nout == OUT_MAX || (o = calloc(1, sizeof(*o))) == NULL)
+		return TN_ENOMEM;
+	o->fd = -1;
+	tn_buf_append(&o->buf, scratch.p + sent, scratch.len - sent);
+	if (o->buf.failed || (fd >= 0 && (o->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) ||
+	    event_add(w->ev_write, NULL) != 0) {
+		tn_fd_close(&o->fd);
+		tn_buf_fini(&o->buf);
+		free(o);
+		return TN_ENOMEM;
+	}
+	*w->out_tail = o;
+	w->out_tail = &o->next;
+	w->nout++;
+	return 0;
+}
+
+/*
+ * TN_ELIMIT, TN_ENOMEM: it could not be encoded, the worker is as it was.
+ * TN_ECLOSED: the worker is of no use any more, killed if it was not dead: half a
+ * frame may have gone out.
+ */
 static int
 send_frame(struct sv_worker *w, const struct tn_frame *f, int fd)
 {
-	struct out *o;
 	ssize_t n = 0;
 	int err;
 
@@ -137,29 +168,19 @@ send_frame(struct sv_worker *w, const struct tn_frame *f, int fd)
 	tn_buf_reset(&scratch);
 	if ((err = tn_frame_encode(&scratch, f)) != 0)
 		return err;
-	if (w->out_head == NULL) {
+	if (w->out_head == NULL)
 		n = tn_fd_send(w->fd, scratch.p, scratch.len, &fd, fd >= 0 ? 1 : 0);
-		if (n < 0 && n != TN_EAGAIN)
-			return (int)n;
-		if (n > 0)
-			fd = -1;		/* it went with the first byte */
-		if (n == (ssize_t)scratch.len)
-			return 0;
-		if (n < 0)
-			n = 0;
+	if (n == (ssize_t)scratch.len)
+		return 0;
+	if (n > 0)
+		fd = -1;			/* it went with the first byte */
+	if (n == TN_EAGAIN)
+		n = 0;
+	if (n < 0 || queue_rest(w, (size_t)n, fd) != 0) {
+		if (n != TN_ECLOSED)
+			sv_worker_kill(w);
+		return TN_ECLOSED;
 	}
-	if ((o = calloc(1, sizeof(*o))) == NULL)
-		return TN_ENOMEM;
-	o->fd = -1;
-	tn_buf_append(&o->buf, scratch.p + n, scratch.len - (size_t)n);
-	if (o->buf.failed || (fd >= 0 && (o->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0)) {
-		tn_buf_fini(&o->buf);
-		free(o);
-		return TN_ENOMEM;
-	}
-	*w->out_tail = o;
-	w->out_tail = &o->next;
-	event_add(w->ev_write, NULL);
 	return 0;
 }
 
@@ -186,7 +207,7 @@ step(struct sv_worker *w, enum tn_wevent ev)
 		w->dead_us = tn_clock_us();
 		close_channel(w);
 	}
-	if (s.next == TN_WS_IDLE)
+	if (s.next == TN_WS_IDLE || ev == TN_WEV_LAST || ev == TN_WEV_RETIRE)
 		w->idle_since_us = tn_clock_us();
 	if (s.actions & TN_WA_SETTLE)
 		settle(w);
@@ -264,10 +285,12 @@ on_reply(struct sv_worker *w, const struct tn_frame_reply *f)
 	rq = w->frame[i];
 	forget_frame(w, i);
 	w->requests++;
-	w->head_since_us = tn_clock_us();
-	w->deadline_stage = 0;
-	atomic_store(&w->slots->timeout_id, 0);
-	evtimer_del(w->ev_sleep);
+	if (i == 0) {				/* else the first one's time goes on */
+		w->head_since_us = tn_clock_us();
+		w->deadline_stage = 0;
+		atomic_store(&w->slots->timeout_id, 0);
+		evtimer_del(w->ev_sleep);
+	}
 	if (w->opt->isolation == TN_ISO_PROCESS) {
 		w->retire_reason = TN_RETIRE_MODE;	/* it exits by itself */
 		step(w, TN_WEV_RETIRE);
@@ -414,9 +437,16 @@ on_write(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	/* A failed write means that it is dead; what it said before is read first, then EOF. */
-	if (!w->closed)
-		(void)flush_out(w);
+	if (w->closed)
+		return;
+	/* A closed channel: what it said before is read first, then its end. */
+	switch (flush_out(w)) {
+	case 0:
+	case TN_ECLOSED:
+		break;
+	default:
+		sv_worker_kill(w);
+	}
 }
 
 struct sv_worker *
@@ -440,21 +470,25 @@ sv_worker_new(struct event_base *base, const struct tn_options *opt, struct sv_g
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 ||
 	    (slots = tn_fd_memfd("tana-slots", TN_SLOTS_BYTES)) < 0)
 		goto fail;
+	/* Whoever has it could cut it off under us, which would be our SIGBUS. */
+	if (fcntl(slots, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+		goto fail;
 	w->slots = mmap(NULL, TN_SLOTS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, slots, 0);
 	if (w->slots == MAP_FAILED)
 		goto fail;
+	w->fd = pair[0];
+	pair[0] = -1;
+	w->ev_read = event_new(base, w->fd, EV_READ | EV_PERSIST, on_read, w);
+	w->ev_write = event_new(base, w->fd, EV_WRITE, on_write, w);
 	fds[0] = pair[1];
 	fds[1] = slots;
 	fds[2] = memfd;
-	if (sv_generation_spawn(g, number, role, fds, memfd >= 0 ? 3 : 2) != 0)
+	if (w->ev_read == NULL || w->ev_write == NULL || tn_fd_nonblock(w->fd) != 0 ||
+	    event_add(w->ev_read, NULL) != 0 ||
+	    sv_generation_spawn(g, number, role, fds, memfd >= 0 ? 3 : 2) != 0)
 		goto fail;
 	tn_fd_close(&pair[1]);
 	tn_fd_close(&slots);
-	w->fd = pair[0];
-	tn_fd_nonblock(w->fd);
-	w->ev_read = event_new(base, w->fd, EV_READ | EV_PERSIST, on_read, w);
-	w->ev_write = event_new(base, w->fd, EV_WRITE, on_write, w);
-	event_add(w->ev_read, NULL);
 	return w;
 fail:
 	tn_fd_close(&pair[0]);
@@ -493,7 +527,7 @@ bool
 sv_worker_room(const struct sv_worker *w, unsigned depth)
 {
 	return (w->state == TN_WS_IDLE || (w->state == TN_WS_BUSY && w->nframes < depth)) &&
-	    !w->closed;
+	    !w->closed && !w->killed && !w->exited;
 }
 
 int
@@ -508,7 +542,7 @@ sv_worker_invoke(struct sv_worker *w, struct sv_request *rq, struct tn_frame *f,
 	for (slot = 0; slot < TN_DEPTH_MAX && used[slot]; slot++)
 		;
 	if (slot == TN_DEPTH_MAX)
-		return TN_ELIMIT;
+		return TN_EBUSY;
 	f->invoke.id = rq->id;
 	f->invoke.slot = slot;
 	atomic_store(&w->slots->frame[slot], tn_slot_word(rq->id, TN_SLOT_QUEUED));
@@ -552,22 +586,18 @@ sv_worker_retire(struct sv_worker *w, enum tn_retire_reason why)
 void
 sv_worker_kill(struct sv_worker *w)
 {
-	if (w->exited)
+	if (w->exited || w->killed)
 		return;
 	w->killed = true;
+	w->killed_us = tn_clock_us();
 	(void)sv_generation_signal(w->generation, w->number, SIGKILL);
 }
 
 void
-sv_worker_on_spawned(struct sv_worker *w, pid_t pid, int *pidfd, int status)
+sv_worker_on_spawned(struct sv_worker *w, pid_t pid, int *pidfd)
 {
-	if (status != 0) {
-		w->exited = true;
-		w->exit_status = status;
-		step(w, TN_WEV_EXIT);
-		return;
-	}
 	w->pid = pid;
+	tn_fd_close(&w->pidfd);			/* a zygote may say it twice */
 	w->pidfd = *pidfd;
 	*pidfd = -1;
 	step(w, TN_WEV_FORKED);
@@ -576,20 +606,16 @@ sv_worker_on_spawned(struct sv_worker *w, pid_t pid, int *pidfd, int status)
 void
 sv_worker_on_exited(struct sv_worker *w, int status)
 {
-	uint64_t before;
+	unsigned turn;
 
 	enter(w);
+	w->exited = true;			/* gets nothing new, whatever it says now */
 	w->exit_status = status;
-	/* Its last words may still be in the channel. */
-	while (!w->closed) {
-		before = w->requests;
-		if (!read_channel(w))
-			break;
-		if (w->requests == before &&
+	/* Its last words may still be in the channel; perhaps it only is said to be dead. */
+	for (turn = 0; turn < LAST_TURNS && !w->closed; turn++)
+		if (!read_channel(w) || w->closed ||
 		    recv(w->fd, &(char){ 0 }, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
 			break;
-	}
-	w->exited = true;
 	step(w, TN_WEV_EXIT);
 	if (!w->closed)
 		close_channel(w);

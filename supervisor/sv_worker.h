@@ -55,6 +55,7 @@ struct sv_worker {
 	bool		 exited;		/* the zygote has reaped it */
 	bool		 closed;		/* its channel is gone */
 	bool		 killed;		/* by us: not a crash */
+	uint64_t	 killed_us;
 	bool		 retire_pending;	/* retire when a replacement is ready */
 	bool		 recycled;		/* somebody waits until it is replaced */
 	uint64_t	 dead_us;		/* when its state became DEAD */
@@ -79,6 +80,7 @@ struct sv_worker {
 	struct tn_buf	 in;
 	struct tn_frame_decoder *decoder;	/* the pool's, shared */
 	struct out	*out_head, **out_tail;
+	unsigned	 nout;
 	unsigned	 busy;			/* calls in progress; free waits for 0 */
 	bool		 condemned;
 };
@@ -97,19 +99,20 @@ bool sv_worker_room(const struct sv_worker *w, unsigned depth);
 
 /*
  * Give it a request; f->invoke's id and slot are set here.  image_fd >= 0 goes
- * with it (borrowed).  0, or a negative code: the worker is of no use any more
- * and rq is still the caller's.
+ * with it (borrowed).  Else rq is still the caller's: TN_ELIMIT and TN_ENOMEM say
+ * that it cannot be sent to anybody, TN_ECLOSED and TN_EBUSY that this worker is of
+ * no use (and killed, if need be).
  */
 int sv_worker_invoke(struct sv_worker *w, struct sv_request *rq, struct tn_frame *f, int image_fd);
 /* Builder: send BUILD. */
 int sv_worker_build(struct sv_worker *w, struct tn_frame *f);
 /* Finish and exit. */
 void sv_worker_retire(struct sv_worker *w, enum tn_retire_reason why);
-/* SIGKILL. */
+/* SIGKILL, once; nothing is called back before its end is reported. */
 void sv_worker_kill(struct sv_worker *w);
 
 /* What the zygote reports. */
-void sv_worker_on_spawned(struct sv_worker *w, pid_t pid, int *pidfd, int status);
+void sv_worker_on_spawned(struct sv_worker *w, pid_t pid, int *pidfd);
 void sv_worker_on_exited(struct sv_worker *w, int status);
 
 #endif

@@ -515,10 +515,20 @@ def test_builder_that_fails_makes_the_contract_unusable_and_no_more(start, what)
     assert s.get("/d").status == 200
 
 
-def test_builder_that_is_never_ready_is_killed(start):
+def test_builder_that_is_never_ready_is_killed_and_the_contract_not_blamed(start):
     s = start(CONTRACTS, fake={"builder": {"begin": [["hang"]]}}, workers_min=1, ready_timeout_ms=300)
     a = s.get("/c")
-    assert (a.status, a.code) == (500, "contract_unusable")
+    assert (a.status, a.code) == (500, "internal_error")
+    s.fake.set({})
+    until("it is built after all", lambda: s.get("/c").status == 200)
+
+
+def test_console_of_a_module_level_is_rate_limited(start):
+    s = start(CONTRACTS, fake={"builder": {"invoke": [
+        ["log", 5000, "chatter"], ["frame", [9, "$id", "", 0, ["get"], 4096, 1, 1]]]}}, workers_min=1)
+    assert s.get("/c").status == 200
+    assert 0 < len(s.log_lines("console", "chatter")) < 1000
+    assert count(s, "log_dropped") > 4000
 
 
 @pytest.mark.parametrize("steps", [
@@ -539,7 +549,7 @@ def test_builder_that_does_not_end_is_killed(start, steps):
 
 @pytest.fixture(scope="module")
 def sluggards(start_module):
-    """Three servers, each in the middle of waiting for somebody."""
+    """Servers, each in the middle of waiting for somebody."""
     stays = [["frame", [9, "$id", "", 0, ["get"], 4096, 1, 1]], ["block", "SIGALRM", "SIGTERM"], ["hang"]]
     builder = start_module(CONTRACTS, fake={"builder": {"invoke": stays}}, workers_min=1, queue_timeout_ms=30000)
     builder.pending = builder.begin("GET", "/c")
@@ -550,13 +560,23 @@ def sluggards(start_module):
     deaf = start_module(CONTRACTS, fake={"deaf": True}, workers_min=1, deadline_ms=200, deadline_grace_ms=10)
     deaf.old = deaf.zygotes()[0]
     deaf.answer = play(deaf, ["start"], ["hang"])
-    return {"builder": builder, "retire": retire, "deaf": deaf}
+    # It forks one worker, and never another.
+    barren = start_module(CONTRACTS, fake={"spawn": {"2": []}}, workers_min=1, ready_timeout_ms=500)
+    barren.old = barren.zygotes()[0]
+    os.kill(barren.worker_pids()[0], signal.SIGKILL)
+    return {"builder": builder, "retire": retire, "deaf": deaf, "barren": barren}
 
 
 def test_zygote_deaf_to_commands_is_killed_and_replaced(sluggards):
     """It does not kill the worker that it is told to kill: the master kills it."""
     s = sluggards["deaf"]
     assert s.answer.status == 504
+    until("the zygote is gone", lambda: not alive(s.old))
+    until("the next one serves", lambda: s.get("/c").status == 200)
+
+
+def test_zygote_that_forks_no_more_is_killed_and_replaced(sluggards):
+    s = sluggards["barren"]
     until("the zygote is gone", lambda: not alive(s.old))
     until("the next one serves", lambda: s.get("/c").status == 200)
 
