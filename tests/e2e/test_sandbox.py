@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from zygote_harness import BUILDER, PATIENCE, SOURCE, Zygote
+from zygote_harness import BUILDER, DROP, PAGEMAP, PATIENCE, SCAN, SOURCE, Zygote
 
 SANITIZED = bool(os.environ.get("TANA_SANITIZERS", "").strip())
 ROOT = os.getuid() == 0
@@ -57,6 +57,9 @@ def ptrace(request, pid, addr=0, data=0):
 ARENA, ARENA_SIZE, SEND_MAX = 0x200000000000, 32 << 20, 1 << 20
 RECVMSG, SENDTO, MADVISE, MMAP, CLOSE, CLOCK_GETTIME, SIGRETURN, EXIT_GROUP = (
     47, 44, 28, 9, 3, 228, 15, 231)
+IOCTL, PREAD, GETRUSAGE, OPENAT, PRCTL = 16, 17, 98, 257, 157
+PAGEMAP_FD, IMAGE = 4, 5
+SHADOW, ASK = 0x280000000000, 0xC0606610       # ASK: PAGEMAP_SCAN
 
 
 class Puppet:
@@ -143,26 +146,43 @@ ALLOWED = {
     RECVMSG: (3, 0, 0x40000000),
     SENDTO: (3, ARENA, 1, 0x4000, 0, 0),
     MADVISE: (ARENA, ARENA_SIZE, 4),
-    MMAP: (ARENA, ARENA_SIZE, 3, 0x12, 4, 0),
-    CLOSE: (4,),
+    MMAP: (ARENA, ARENA_SIZE, 3, 0x12, IMAGE, 0),
+    CLOSE: (IMAGE,),
     CLOCK_GETTIME: (1, ARENA),
     SIGRETURN: (),
     EXIT_GROUP: (7,),
 }
 FOR_BUILDERS = ALLOWED.keys() - {MADVISE, MMAP, CLOSE}
+# And by the way in which it restores its heap.
+USAGE = (GETRUSAGE, (0, ARENA))
+MAP_TWICE = (MMAP, (SHADOW, ARENA_SIZE, 1, 0x12, IMAGE, 0))
+ASK_PAGEMAP = (IOCTL, (PAGEMAP_FD, ASK, ARENA))
+READ_PAGEMAP = (PREAD, (PAGEMAP_FD, ARENA, 8, 0))
+TO_RESTORE = {
+    SCAN: [USAGE, MAP_TWICE, ASK_PAGEMAP],
+    PAGEMAP: [USAGE, MAP_TWICE, READ_PAGEMAP],
+    DROP: [],
+}
+
+
+def arguments(zygote):
+    """Each number that a worker may call, with arguments that are let through."""
+    return {**dict(TO_RESTORE[zygote.ready["restore"]]), **ALLOWED}
+
+
 # Decided on before any filter, by kernels that have them.
 UPROBES = {335, 336}
 
 
-@pytest.fixture(scope="module")
-def zygote():
+def steerable(restore):
+    """A zygote whose workers can be; else skip."""
     if SANITIZED:
         pytest.skip("no seccomp in a build with sanitizers")
     if platform.machine() != "x86_64":
         pytest.skip("written for x86-64")
     if not ROOT:
         pytest.skip("only root can steer a process that is not dumpable")
-    z = Zygote(required=ALWAYS)
+    z = Zygote(required=ALWAYS, restore=restore)
     assert z.failed is None, z.failed
     try:
         Puppet(z).end()
@@ -171,6 +191,12 @@ def zygote():
         if e.errno != errno.EPERM:
             raise
         pytest.skip("this machine forbids ptrace")
+    return z
+
+
+@pytest.fixture(scope="module")
+def zygote():
+    z = steerable(SCAN)
     yield z
     z.close()
 
@@ -200,7 +226,7 @@ def sweep(zygote, allowed, numbers, role=None):
         if nr in UPROBES:
             continue
         if nr in allowed:
-            if not survives(zygote, nr, ALLOWED[nr], role):
+            if not survives(zygote, nr, arguments(zygote)[nr], role):
                 wrong.append((nr, "refused"))
         elif outcome(zygote, nr, role=role) != -signal.SIGSYS:
             wrong.append((nr, "survived"))
@@ -208,17 +234,18 @@ def sweep(zygote, allowed, numbers, role=None):
 
 
 def test_worker_survives_the_calls_that_it_makes_and_no_other(zygote):
-    sweep(zygote, ALLOWED.keys(), range(600))
+    sweep(zygote, arguments(zygote).keys(), range(600))
 
 
 def test_builder_survives_fewer(zygote):
     """Builders take longer to start; all numbers: tests/unit/test_pol_live.c."""
-    numbers = ALLOWED.keys() | set(range(0, 60, 2)) | {61, 157, 257, 317}
+    numbers = arguments(zygote).keys() | set(range(0, 60, 2)) | {61, PREAD, PRCTL, OPENAT, 317}
     sweep(zygote, FOR_BUILDERS, numbers, BUILDER)
 
 
 def test_worker_survives_no_x32_call(zygote):
-    results = {nr: outcome(zygote, nr | 0x40000000, ALLOWED.get(nr, ())) for nr in range(600)}
+    calls = arguments(zygote)
+    results = {nr: outcome(zygote, nr | 0x40000000, calls.get(nr, ())) for nr in range(600)}
     assert [nr for nr, result in results.items() if result != -signal.SIGSYS] == []
 
 
@@ -240,18 +267,49 @@ def test_worker_survives_no_i386_call(zygote):
     (MADVISE, (ARENA, ARENA_SIZE * 2, 4)),
     (MADVISE, (ARENA, 4096, 4)),
     (MADVISE, (ARENA, ARENA_SIZE, 8)),
-    (MMAP, (ARENA, ARENA_SIZE * 2, 3, 0x12, 4, 0)),
-    (MMAP, (ARENA, ARENA_SIZE, 7, 0x12, 4, 0)),
-    (MMAP, (ARENA, ARENA_SIZE, 3, 0x11, 4, 0)),
-    (MMAP, (ARENA, ARENA_SIZE, 3, 0x32, 4, 0)),
-    (MMAP, (ARENA, ARENA_SIZE, 3, 0x12, 4, 4096)),
-    (MMAP, (ARENA + 4096, ARENA_SIZE, 3, 0x12, 4, 0)),
+    (MMAP, (ARENA, ARENA_SIZE * 2, 3, 0x12, IMAGE, 0)),
+    (MMAP, (ARENA, ARENA_SIZE, 7, 0x12, IMAGE, 0)),
+    (MMAP, (ARENA, ARENA_SIZE, 3, 0x11, IMAGE, 0)),
+    (MMAP, (ARENA, ARENA_SIZE, 3, 0x32, IMAGE, 0)),
+    (MMAP, (ARENA, ARENA_SIZE, 3, 0x12, IMAGE, 4096)),
+    (MMAP, (ARENA, ARENA_SIZE, 3, 0x12, PAGEMAP_FD, 0)),
+    (MMAP, (ARENA, ARENA_SIZE, 1, 0x12, IMAGE, 0)),
+    (MMAP, (ARENA + 4096, ARENA_SIZE, 3, 0x12, IMAGE, 0)),
+    (MMAP, (SHADOW, ARENA_SIZE, 3, 0x12, IMAGE, 0)),
+    (MMAP, (SHADOW, ARENA_SIZE, 5, 0x12, IMAGE, 0)),
+    (MMAP, (SHADOW, ARENA_SIZE, 1, 0x11, IMAGE, 0)),
+    (MMAP, (SHADOW, ARENA_SIZE, 1, 0x12, PAGEMAP_FD, 0)),
+    (MMAP, (SHADOW, ARENA_SIZE, 1, 0x12, IMAGE, 4096)),
+    (MMAP, (SHADOW + 4096, ARENA_SIZE, 1, 0x12, IMAGE, 0)),
+    (MADVISE, (SHADOW, ARENA_SIZE, 4)),
+    (IOCTL, (PAGEMAP_FD, ASK + 1, ARENA)),
+    (IOCTL, (PAGEMAP_FD, 0x541B, ARENA)),
+    (IOCTL, (IMAGE, ASK, ARENA)),
+    (IOCTL, (3, ASK, ARENA)),
+    (PREAD, (3, ARENA, 8, 0)),
+    (PREAD, (IMAGE, ARENA, 8, 0)),
+    (GETRUSAGE, (2**64 - 1, ARENA)),
+    (GETRUSAGE, (1, ARENA)),
+    (OPENAT, (PAGEMAP_FD, ARENA, 0x80000)),
+    (PRCTL, (4, 1)),                    # PR_SET_DUMPABLE
+    (PRCTL, (4, 0)),
     (CLOSE, (3,)),
+    (CLOSE, (PAGEMAP_FD,)),
     (CLOCK_GETTIME, (2, ARENA)),
 ])
 def test_allowed_calls_with_other_arguments_are_fatal(zygote, nr, args):
     """The filter's parameters are this worker's own."""
     assert outcome(zygote, nr, args) == -signal.SIGSYS
+
+
+@pytest.mark.parametrize("how", [SCAN, PAGEMAP, DROP])
+def test_worker_may_do_what_its_way_to_restore_needs_and_no_other_ways_calls(how):
+    z = steerable(how)
+    mine = TO_RESTORE[z.ready["restore"]]
+    for nr, args in (USAGE, MAP_TWICE, ASK_PAGEMAP, READ_PAGEMAP):
+        assert outcome(z, nr, args) == (None if (nr, args) in mine else -signal.SIGSYS), (nr, args)
+        assert outcome(z, nr, args, role=BUILDER) == -signal.SIGSYS, (nr, args)
+    z.close()
 
 
 def test_death_of_one_leaves_the_others(zygote):
@@ -288,6 +346,63 @@ def test_layers_that_are_reported_are_in_force():
     assert z.ready["layers"] & ALWAYS == ALWAYS
     assert z.ready["layers"] & (LAYER["PIDNS"] | LAYER["NETNS"] | LAYER["UID"]) == 0
     z.close()
+
+
+def restore_names():
+    with open(os.path.join(SOURCE, "common/options.def"), encoding="utf-8") as f:
+        return re.search(r'TN_OPT_ENUM\(restore, "\w+", "(.*?)"', f.read()).group(1).split("|")
+
+
+@pytest.mark.parametrize("required", [0, ALWAYS], ids=["bare", "sandboxed"])
+@pytest.mark.parametrize("how", [SCAN, PAGEMAP, DROP])
+def test_worker_restores_in_no_better_way_than_it_may_and_has_a_pagemap_only_for_it(how, required):
+    z = Zygote(required=required, restore=how)
+    assert z.failed is None, z.failed
+    used = z.ready["restore"]
+    assert used <= how
+    # What this process can, a worker can; Linux before 6.7 cannot scan.
+    if os.access("/proc/self/pagemap", os.R_OK) and z.ready["layers"] & LAYER["LANDLOCK"]:
+        assert used >= min(how, PAGEMAP)
+    im = z.image("var n = 0; exports.get = function () { return ++n; };")
+    w = z.spawn()
+    assert w.receive().type == "ready"
+    for _ in range(5):
+        assert w.invoke(im)["body"] == b"1"
+    if not SANITIZED:
+        assert os.stat(f"/proc/{w.pid}/status").st_uid == 0         # not dumpable
+    if ROOT:                            # for others it is closed
+        name = "/dev/null" if used == DROP else f"/proc/{w.pid}/pagemap"
+        assert os.readlink(f"/proc/{w.pid}/fd/{PAGEMAP_FD}") == name
+        builder = Puppet._builder(z)
+        assert builder.receive().type == "ready"
+        assert os.readlink(f"/proc/{builder.pid}/fd/{PAGEMAP_FD}") == "/dev/null"
+        with open(f"/proc/{w.pid}/maps", encoding="ascii") as f:
+            shadow = [line.split()[1] for line in f if line.startswith(f"{SHADOW:x}-")]
+        # Of the image, to be read only; or not there at all.
+        assert shadow == ([] if used == DROP else ["r--p"])
+    os.close(im.memfd)
+    z.close()
+
+
+def test_one_write_makes_one_page_writable():
+    """Huge pages would make many, each to be put back."""
+    z = Zygote(required=ALWAYS)
+    w = z.spawn()
+    assert w.receive().type == "ready"
+    assert proc_status(w.pid)["THP_enabled"] == "0"
+    z.close()
+
+
+@pytest.mark.parametrize("how", range(3), ids=restore_names())
+def test_server_restores_as_the_option_says_at_best(start, how):
+    names = restore_names()
+    count = "var n = 0; exports.get = function () { return ++n; };"
+    server = start(contracts={"c": {"get.js": count}}, restore=names[how])
+    used = names.index(server.status()["restore"])
+    assert used <= how
+    if os.access("/proc/self/pagemap", os.R_OK) and "landlock" in server.status()["layers"]:
+        assert used >= min(how, PAGEMAP)
+    assert [server.get("/c").text for _ in range(5)] == ["1"] * 5
 
 
 @pytest.mark.parametrize("present, required, layer", [
