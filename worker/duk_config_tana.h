@@ -33,6 +33,16 @@ extern unsigned wk_duk_hash_seed;
 #define DUK__FIXED_HASH_SEED			wk_duk_hash_seed
 
 /*
+ * A string table that grows writes to every string, and so to nearly every page of
+ * the image: it has the size from the start that the runtime's strings would give
+ * it, and keeps it.
+ */
+#undef DUK_USE_STRTAB_MINSIZE
+#undef DUK_USE_STRTAB_MAXSIZE
+#define DUK_USE_STRTAB_MINSIZE			8192
+#define DUK_USE_STRTAB_MAXSIZE			8192
+
+/*
  * The clock without files; UTC without libc's time zone, whose lock a deadline's
  * longjmp could leave taken; no strptime and strftime with their locales.
  */

@@ -64,7 +64,7 @@ serve_build(const struct tn_frame_build *b)
 		rc = wk_heap_exports(&e, &trouble);
 	wk_deadline_arm(0);
 	if (rc == 0) {
-		wk_heap_settle();
+		wk_heap_settle(false);
 		/* What requests allocate comes behind, so that they write to few of the image's pages. */
 		wk_alloc_nursery(&WK_ARENA->alloc);
 	}

@@ -247,14 +247,14 @@ wk_heap_create(uint64_t generation, struct wk_trouble *t)
 }
 
 void
-wk_heap_settle(void)
+wk_heap_settle(bool compact)
 {
 	duk_context *ctx = heap_ctx();
 
 	duk_set_top(ctx, 0);
 	/* Twice: finalizers run in the first. */
 	duk_gc(ctx, 0);
-	duk_gc(ctx, DUK_GC_COMPACT);
+	duk_gc(ctx, compact ? DUK_GC_COMPACT : 0);
 	wk_duk_gc_hold(ctx);
 	(void)wk_alloc_refused(&WK_ARENA->alloc);
 }

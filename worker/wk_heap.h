@@ -72,8 +72,12 @@ struct wk_exports {
 };
 int wk_heap_exports(struct wk_exports *e, struct wk_trouble *t);
 
-/* Collect all garbage, and put the heap in the state that an image has. */
-void wk_heap_settle(void);
+/*
+ * Collect all garbage, and put the heap in the state that an image has.  compact:
+ * give every object's tables their least size, which moves them all; a contract's
+ * image would then have no page in common with the base.
+ */
+void wk_heap_settle(bool compact);
 
 /* Voluntary garbage collection during requests: off except in mode reuse. */
 void wk_heap_collect(bool on);

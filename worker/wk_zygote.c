@@ -193,7 +193,9 @@ warm(void)
 	if (wk_heap_create(zy.setup.generation, &trouble) != 0)
 		fail(TN_EXIT_FAILURE, "the runtime does not start: %s:%u: %s",
 		    trouble.file[0] != '\0' ? trouble.file : "(heap)", trouble.line, trouble.error);
-	wk_heap_settle();
+	wk_heap_settle(true);
+	/* What a contract adds comes behind, so that few of the base's pages change. */
+	wk_alloc_nursery(&WK_ARENA->alloc);
 	/* A file that somebody maps shared cannot be sealed: the private mapping takes its place. */
 	if (wk_arena_map_private(fd) != 0 || wk_arena_seal(fd) != 0)
 		fail(TN_EXIT_FAILURE, "the base heap cannot be sealed: %s", strerror(errno));
