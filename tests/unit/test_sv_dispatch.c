@@ -1361,21 +1361,13 @@ a_rebuild_for_a_removed_contract_still_has_its_name(void **state)
 	assert_true(tn_str_is(b->f.build.contract, "a"));
 }
 
-static void
-submit_changed(struct result *r)
-{
-	put("a", "exports.get = 'changed';");
-	sv_contracts_get(sv_dispatch_contracts(t.d), "b");
-	submit(r->next, "a");
-}
-
-static struct sv_contract *the_contract;
-
+/* Its files have changed, and it is time to look. */
 static void
 change_and_submit(struct result *r)
 {
-	the_contract->checked_us = 0;
-	submit_changed(r);
+	sv_contracts_get(sv_dispatch_contracts(t.d), "a")->checked_us = 0;
+	put("a", "exports.get = 'changed';");
+	submit(r->next, "a");
 }
 
 static void
@@ -1391,7 +1383,6 @@ who_hears_that_a_contract_failed_may_submit_another(void **state)
 	serve();
 	get(&r[0], "a");
 	get(&r[1], "a");
-	the_contract = sv_contracts_get(sv_dispatch_contracts(t.d), "a");
 	b = living(TN_ROLE_BUILDER, 0);
 	say_ready(b);
 	assert_true(has_frame(b, TN_FRAME_BUILD));
