@@ -682,6 +682,8 @@ on_generation_ready(void *arg, struct sv_generation *g)
 	p->current_since_us = tn_clock_us();
 	p->coming = NULL;
 	p->coming_number = 0;
+	p->delay_ms = 0;		/* what could not be started was the last one's */
+	p->not_before_us = 0;
 	p->stats->generations++;
 	p->ops->generation(p->arg);
 	sv_pool_balance(p);

@@ -35,3 +35,6 @@ unit_tests += %D%/test_sv_plan
 unit_tests += %D%/test_sv_listen
 %C%_test_sv_listen_SOURCES = %D%/test_sv_listen.c
 %C%_test_sv_listen_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
+unit_tests += %D%/test_sv_dispatch
+%C%_test_sv_dispatch_SOURCES = %D%/test_sv_dispatch.c
+%C%_test_sv_dispatch_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)

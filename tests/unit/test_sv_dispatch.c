@@ -1,0 +1,1532 @@
+/*
+ * From a request to a worker and back (sv_dispatch.h), with the pool, the
+ * generation and the workers' channels as they are: the test plays the HTTP side,
+ * the master, the zygote and its workers, and turns the event loop by hand.
+ */
+#include "config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sv_contract.h"
+#include "sv_dispatch.h"
+#include "sv_pool.h"
+#include "tn_clock.h"
+#include "tn_fd.h"
+#include "tn_frame.h"
+#include "tn_log.h"
+#include "tn_options.h"
+#include "tn_slots.h"
+#include "tn_zygote.h"
+
+#define PROCS_MAX	64u
+#define TURNS_MAX	400u	/* of the loop, each at most the dispatcher's tick of 100 ms */
+#define IMAGE_BYTES	65536u	/* what a builder of ours writes */
+
+/* A process that the front has asked for. */
+struct proc {
+	uint64_t	 number;
+	enum tn_zy_role	 role;
+	int		 fd, slots_fd, memfd;
+	struct tn_slots	*slots;
+	bool		 gone;
+	unsigned	 alarms, kills;
+	struct tn_buf	 in;
+	size_t		 used;
+	int		 image;		/* descriptor that came with its last frame, or -1 */
+	struct tn_frame	 f;		/* its last frame */
+};
+
+/* What became of a request. */
+struct result {
+	unsigned	 n;
+	enum tn_fault	 fault;
+	int		 status;
+	unsigned	 retry_after;
+	char		 body[64];
+	struct sv_request *rq;		/* until it is answered */
+	void		(*then)(struct result *);
+	struct result	*next;
+};
+
+static struct {
+	char		 dir[64];
+	int		 dir_fd;
+	struct tn_options *opt;
+	struct event_base *base;
+	struct sv_stats	 stats;
+	struct sv_dispatch *d;
+	struct sv_pool	*pool;
+	uint64_t	 wanted;	/* zygote asked for, 0: none */
+	uint64_t	 killed;	/* zygote to be killed */
+	uint64_t	 generation;
+	unsigned	 ready, failed, recycled;
+	int		 zygote;	/* our end */
+	struct proc	 proc[PROCS_MAX];
+	unsigned	 nprocs;
+	struct tn_frame_decoder *decoder;
+} t;
+
+/* -- the directory ------------------------------------------------------------- */
+
+static void
+put(const char *id, const char *text)
+{
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", t.dir, id);
+	mkdir(path, 0755);
+	snprintf(path, sizeof(path), "%s/%s/contract.js", t.dir, id);
+	unlink(path);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+static void
+take_away(const char *id)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s/contract.js", t.dir, id);
+	assert_int_equal(unlink(path), 0);
+	snprintf(path, sizeof(path), "%s/%s", t.dir, id);
+	assert_int_equal(rmdir(path), 0);
+}
+
+/* -- the master ---------------------------------------------------------------- */
+
+static void
+on_ready(void *arg)
+{
+	(void)arg;
+	t.ready++;
+}
+
+static void
+on_failed(void *arg, const char *text)
+{
+	(void)arg;
+	(void)text;
+	t.failed++;
+}
+
+static void
+on_want_zygote(void *arg, uint64_t number)
+{
+	(void)arg;
+	t.wanted = number;
+}
+
+static void
+on_kill_zygote(void *arg, uint64_t number)
+{
+	(void)arg;
+	t.killed = number;
+}
+
+static const struct sv_dispatch_ops ops = {
+	.ready = on_ready, .failed = on_failed,
+	.want_zygote = on_want_zygote, .kill_zygote = on_kill_zygote,
+};
+
+static void
+give_zygote(void)
+{
+	int pair[2], pidfd = pidfd_open(getpid(), 0);
+
+	assert_true(t.wanted > 0 && pidfd >= 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(tn_fd_nonblock(pair[1]), 0);
+	t.zygote = pair[1];
+	t.generation = t.wanted;
+	t.wanted = 0;
+	sv_pool_on_zygote(t.pool, t.generation, &pair[0], &pidfd, 0);
+	assert_int_equal(pair[0], -1);
+	assert_int_equal(pidfd, -1);
+}
+
+/* -- the zygote ---------------------------------------------------------------- */
+
+static void
+tell(enum tn_zy_event_type type, uint64_t worker, int status, int pidfd)
+{
+	struct tn_zy_event e = { .magic = TN_ZY_MAGIC, .type = type, .worker = worker,
+	    .status = status };
+
+	assert_int_equal(tn_fd_send(t.zygote, &e, sizeof(e), &pidfd, pidfd >= 0 ? 1 : 0),
+	    sizeof(e));
+}
+
+static void
+tell_spawned(const struct proc *p)
+{
+	int pidfd = pidfd_open(getpid(), 0);
+
+	tell(TN_ZY_SPAWNED, p->number, 0, pidfd);
+	close(pidfd);
+}
+
+static void
+on_spawn(const struct tn_zy_cmd *cmd, const int *fds, int nfds)
+{
+	struct proc *p = &t.proc[t.nprocs++];
+
+	assert_true(t.nprocs < PROCS_MAX);
+	assert_int_equal(nfds, cmd->role == TN_ROLE_BUILDER ? 3 : 2);
+	*p = (struct proc){ .number = cmd->worker, .role = cmd->role, .fd = fds[0],
+	    .slots_fd = fds[1], .memfd = nfds == 3 ? fds[2] : -1, .image = -1 };
+	assert_int_equal(tn_fd_nonblock(p->fd), 0);
+	p->slots = mmap(NULL, TN_SLOTS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, p->slots_fd, 0);
+	assert_ptr_not_equal(p->slots, MAP_FAILED);
+	tell_spawned(p);
+}
+
+/* Obey what the front has asked the zygote for. */
+static void
+obey(void)
+{
+	struct tn_zy_cmd cmd;
+	int fds[3], nfds;
+	unsigned i;
+
+	while (t.zygote >= 0) {
+		nfds = 3;
+		if (tn_fd_recv(t.zygote, &cmd, sizeof(cmd), fds, &nfds) != sizeof(cmd))
+			return;
+		if (cmd.op == TN_ZY_SPAWN)
+			on_spawn(&cmd, fds, nfds);
+		for (i = 0; cmd.op == TN_ZY_SIGNAL && i < t.nprocs; i++)
+			if (t.proc[i].number == cmd.worker) {
+				t.proc[i].alarms += cmd.signal == SIGALRM;
+				t.proc[i].kills += cmd.signal == SIGKILL;
+			}
+	}
+}
+
+/* All that can be done without waiting. */
+static void
+turn(void)
+{
+	unsigned i;
+
+	for (i = 0; i < 8; i++) {
+		obey();
+		event_base_loop(t.base, EVLOOP_NONBLOCK);
+	}
+	obey();
+}
+
+#define RUN_UNTIL(what)							\
+	do {								\
+		unsigned left_ = TURNS_MAX;				\
+									\
+		turn();							\
+		while (!(what)) {					\
+			assert_true(left_-- > 0);			\
+			event_base_loop(t.base, EVLOOP_ONCE);		\
+			turn();						\
+		}							\
+	} while (0)
+
+static void
+close_proc(struct proc *p)
+{
+	p->gone = true;
+	tn_fd_close(&p->fd);
+	tn_fd_close(&p->slots_fd);
+	tn_fd_close(&p->memfd);
+	tn_fd_close(&p->image);
+	if (p->slots != NULL)
+		munmap(p->slots, TN_SLOTS_BYTES);
+	p->slots = NULL;
+	tn_buf_fini(&p->in);
+}
+
+static void
+die(struct proc *p, int status)
+{
+	close_proc(p);
+	tell(TN_ZY_EXITED, p->number, status, -1);
+	turn();
+}
+
+/* The zygote ends, and all that it has forked. */
+static void
+zygote_dies(void)
+{
+	unsigned i;
+
+	for (i = 0; i < t.nprocs; i++)
+		close_proc(&t.proc[i]);
+	tn_fd_close(&t.zygote);
+	turn();
+}
+
+/* The i-th process of a role that lives, from 0; NULL: there are not so many. */
+static struct proc *
+living(enum tn_zy_role role, unsigned i)
+{
+	unsigned k;
+
+	for (k = 0; k < t.nprocs; k++)
+		if (!t.proc[k].gone && t.proc[k].role == role && i-- == 0)
+			return &t.proc[k];
+	return NULL;
+}
+
+static unsigned
+count(enum tn_zy_role role)
+{
+	unsigned n = 0;
+
+	while (living(role, n) != NULL)
+		n++;
+	return n;
+}
+
+static struct proc *
+worker(unsigned i)
+{
+	struct proc *p = living(TN_ROLE_WORKER, i);
+
+	assert_non_null(p);
+	return p;
+}
+
+/* -- the workers --------------------------------------------------------------- */
+
+static void
+say(struct proc *p, const struct tn_frame *f)
+{
+	struct tn_buf out = { 0 };
+
+	assert_int_equal(tn_frame_encode(&out, f), 0);
+	assert_int_equal(send(p->fd, out.p, out.len, MSG_NOSIGNAL), (ssize_t)out.len);
+	tn_buf_fini(&out);
+}
+
+static void
+say_ready(struct proc *p)
+{
+	struct tn_frame f = { .type = TN_FRAME_READY,
+	    .ready = { .version = TN_FRAMES_VERSION, .generation = t.generation } };
+
+	say(p, &f);
+	turn();
+}
+
+/* The next frame that p was sent, of this type, in p->f; false: there is none. */
+static bool
+has_frame(struct proc *p, enum tn_frame_type type)
+{
+	char chunk[65536];
+	int fd = -1, nfds;
+	ssize_t n;
+
+	turn();
+	tn_buf_consume(&p->in, p->used);
+	p->used = 0;
+	tn_fd_close(&p->image);
+	for (;;) {
+		nfds = 1;
+		n = tn_fd_recv(p->fd, chunk, sizeof(chunk), &fd, &nfds);
+		if (n <= 0)
+			break;
+		if (nfds == 1) {
+			assert_int_equal(p->image, -1);
+			p->image = fd;
+		}
+		tn_buf_append(&p->in, chunk, (size_t)n);
+	}
+	if (p->in.len == 0)
+		return false;
+	assert_int_equal(tn_frame_decode(t.decoder, TN_DIR_TO_WORKER, p->in.p, p->in.len, &p->f,
+	    &p->used), 0);
+	assert_int_equal(p->f.type, type);
+	return true;
+}
+
+/* p runs what it was given. */
+static void
+take(struct proc *p)
+{
+	assert_true(has_frame(p, TN_FRAME_INVOKE));
+	assert_true(tn_slot_move(p->slots, (unsigned)p->f.invoke.slot, p->f.invoke.id,
+	    TN_SLOT_QUEUED, TN_SLOT_RUNNING));
+}
+
+static void
+say_reply(struct proc *p, uint64_t id, const char *body)
+{
+	struct tn_frame f = { .type = TN_FRAME_REPLY, .reply = { .id = id, .message = TN_STR(""),
+	    .status = 200, .body = tn_str(body) } };
+
+	say(p, &f);
+}
+
+static void
+reply(struct proc *p, const char *body)
+{
+	say_reply(p, p->f.invoke.id, body);
+	turn();
+}
+
+/* p, a builder, makes the image that it is asked for. */
+static void
+build(struct proc *p)
+{
+	static const char bytes[IMAGE_BYTES];
+	struct tn_str export = TN_STR("get");
+	struct tn_frame f = { .type = TN_FRAME_BUILT };
+
+	assert_true(has_frame(p, TN_FRAME_BUILD));
+	assert_int_equal(pwrite(p->memfd, bytes, sizeof(bytes), 0), sizeof(bytes));
+	f.built = (struct tn_frame_built){ .id = p->f.build.id, .message = TN_STR(""),
+	    .exports = { &export, 1 }, .bytes = sizeof(bytes) };
+	say(p, &f);
+	die(p, 0);
+}
+
+static void
+build_next(void)
+{
+	struct proc *p;
+
+	RUN_UNTIL(count(TN_ROLE_BUILDER) > 0);
+	p = living(TN_ROLE_BUILDER, 0);
+	say_ready(p);
+	build(p);
+}
+
+/* -- the HTTP side ----------------------------------------------------------------- */
+
+static void
+on_done(struct sv_request *rq, const struct sv_reply *r, void *arg)
+{
+	struct result *res = arg;
+
+	res->n++;
+	res->fault = r->fault;
+	res->status = r->status;
+	res->retry_after = r->retry_after;
+	snprintf(res->body, sizeof(res->body), "%.*s", (int)r->body.len,
+	    r->body.p != NULL ? r->body.p : "");
+	res->rq = NULL;
+	sv_request_free(&rq);
+	if (res->then != NULL)
+		res->then(res);
+}
+
+static void
+submit(struct result *res, const char *contract)
+{
+	struct sv_request *rq = sv_request_new();
+
+	assert_non_null(rq);
+	strcpy(rq->contract, contract);
+	rq->method = TN_STR("GET");
+	rq->url = TN_STR("http://localhost/");
+	rq->path = TN_STR("/");
+	rq->query = rq->ip = TN_STR("");
+	rq->done = on_done;
+	rq->done_arg = res;
+	rq->received_us = tn_clock_us();
+	res->rq = rq;
+	sv_dispatch_submit(t.d, &rq);
+	assert_null(rq);
+}
+
+static void
+get(struct result *res, const char *contract)
+{
+	submit(res, contract);
+	turn();
+}
+
+static void
+cancel(struct result *res)
+{
+	sv_dispatch_cancel(t.d, &res->rq);
+	assert_null(res->rq);
+	turn();
+}
+
+static void
+assert_answered(const struct result *res, const char *body)
+{
+	assert_int_equal(res->n, 1);
+	assert_int_equal(res->fault, TN_FAULT_NONE);
+	assert_int_equal(res->status, 200);
+	assert_string_equal(res->body, body);
+}
+
+static void
+assert_fault(const struct result *res, enum tn_fault fault)
+{
+	assert_int_equal(res->n, 1);
+	assert_int_equal(res->fault, fault);
+}
+
+/* -- before and after ------------------------------------------------------------ */
+
+static int
+setup(void **state)
+{
+	(void)state;
+	memset(&t, 0, sizeof(t));
+	t.zygote = -1;
+	strcpy(t.dir, "/tmp/tana-dispatch-XXXXXX");
+	if (mkdtemp(t.dir) == NULL)
+		return -1;
+	t.dir_fd = open(t.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	t.opt = tn_options_new();
+	t.base = event_base_new();
+	t.decoder = tn_frame_decoder_new(0);
+	tn_log_open("test", open("/dev/null", O_WRONLY | O_CLOEXEC), TN_LOG_ERROR, TN_LOG_TEXT);
+	t.opt->workers_min = 1;
+	t.opt->workers_max = 1;
+	t.opt->max_requests = 0;
+	t.opt->memory_max = 1 << 20;
+	/* So long that only a test that shortens one of them meets it. */
+	t.opt->deadline_ms = t.opt->queue_timeout_ms = t.opt->workers_idle_ms = 3600000;
+	sv_stats_init(&t.stats);
+	t.d = sv_dispatch_new(t.base, t.opt, &t.stats, NULL, t.dir_fd, &ops, NULL);
+	t.pool = sv_dispatch_pool(t.d);
+	sv_pool_start(t.pool);
+	put("a", "exports.get = 1;");
+	put("b", "exports.get = 2;");
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	char cmd[128];
+
+	(void)state;
+	sv_dispatch_free(&t.d);
+	for (unsigned i = 0; i < t.nprocs; i++)
+		close_proc(&t.proc[i]);
+	tn_fd_close(&t.zygote);
+	event_base_free(t.base);
+	tn_options_free(&t.opt);
+	tn_frame_decoder_free(&t.decoder);
+	tn_fd_close(&t.dir_fd);
+	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", t.dir);
+	return system(cmd);
+}
+
+/* A zygote that is ready, and workers_min workers that are. */
+static void
+serve(void)
+{
+	unsigned i;
+
+	give_zygote();
+	tell(TN_ZY_READY, 0, 0, -1);
+	turn();
+	for (i = 0; i < (unsigned)t.opt->workers_min; i++)
+		say_ready(worker(i));
+	assert_int_equal(t.ready, 1);
+}
+
+/* The contract's image is built. */
+static void
+load(const char *contract)
+{
+	struct result r = { 0 };
+
+	get(&r, contract);
+	cancel(&r);
+	build_next();
+}
+
+/* -- to a worker ----------------------------------------------------------------- */
+
+static void
+the_first_request_waits_for_its_image_and_for_a_worker(void **state)
+{
+	struct result r = { 0 };
+	struct proc *w, *b;
+
+	(void)state;
+	get(&r, "a");
+	give_zygote();
+	turn();
+	assert_int_equal(t.nprocs, 0);
+	tell(TN_ZY_READY, 0, 0, -1);
+	turn();
+	assert_int_equal(count(TN_ROLE_WORKER), 1);
+	assert_int_equal(count(TN_ROLE_BUILDER), 1);
+	w = living(TN_ROLE_WORKER, 0);
+	b = living(TN_ROLE_BUILDER, 0);
+	assert_false(has_frame(b, TN_FRAME_BUILD));	/* not ready */
+	say_ready(b);
+	build(b);
+	assert_false(has_frame(w, TN_FRAME_INVOKE));
+	assert_int_equal(r.n, 0);
+	say_ready(w);
+	take(w);
+	assert_true(tn_str_is(w->f.invoke.contract, "a"));
+	assert_true(tn_str_is(w->f.invoke.function, "get"));
+	assert_int_equal(w->f.invoke.image_follows, 1);
+	assert_int_equal(w->f.invoke.image_bytes, t.opt->memory_max);
+	assert_true(w->image >= 0);
+	assert_int_equal(w->f.invoke.seed.len, 32);
+	reply(w, "hello");
+	assert_answered(&r, "hello");
+}
+
+static void
+an_unknown_contract_and_a_method_it_has_not_are_answered_without_a_worker(void **state)
+{
+	struct result r = { 0 }, s = { 0 };
+	struct sv_request *rq;
+
+	(void)state;
+	serve();
+	load("a");
+	get(&r, "nobody");
+	assert_fault(&r, TN_FAULT_NOT_FOUND);
+	rq = sv_request_new();
+	strcpy(rq->contract, "a");
+	rq->method = TN_STR("POST");
+	rq->done = on_done;
+	rq->done_arg = &s;
+	rq->received_us = tn_clock_us();
+	sv_dispatch_submit(t.d, &rq);
+	assert_fault(&s, TN_FAULT_METHOD);
+	assert_false(has_frame(worker(0), TN_FRAME_INVOKE));
+}
+
+static void
+a_worker_that_has_the_image_is_preferred_and_not_sent_it_again(void **state)
+{
+	struct result a = { 0 }, b = { 0 }, c = { 0 };
+	struct proc *has_a, *has_b;
+
+	(void)state;
+	t.opt->workers_min = t.opt->workers_max = 2;
+	serve();
+	load("a");
+	load("b");
+	get(&a, "a");
+	get(&b, "b");
+	has_a = worker(has_frame(worker(0), TN_FRAME_INVOKE) &&
+	    tn_str_is(worker(0)->f.invoke.contract, "a") ? 0 : 1);
+	has_b = has_a == worker(0) ? worker(1) : worker(0);
+	if (has_a != worker(0))
+		assert_true(has_frame(has_a, TN_FRAME_INVOKE));
+	else
+		assert_true(has_frame(has_b, TN_FRAME_INVOKE));
+	reply(has_a, "");
+	reply(has_b, "");		/* the last to be used: else it would be first */
+	assert_int_equal(a.n + b.n, 2);
+	get(&c, "a");
+	assert_false(has_frame(has_b, TN_FRAME_INVOKE));
+	take(has_a);
+	assert_int_equal(has_a->f.invoke.image_follows, 0);
+	assert_int_equal(has_a->image, -1);
+}
+
+static void
+a_worker_gets_no_more_frames_than_its_depth(void **state)
+{
+	struct result r[4] = { 0 };
+	struct proc *w;
+
+	(void)state;
+	t.opt->worker_depth = 2;
+	serve();
+	load("a");
+	for (size_t i = 0; i < 4; i++)
+		get(&r[i], "a");
+	w = worker(0);
+	take(w);
+	assert_true(has_frame(w, TN_FRAME_INVOKE));
+	assert_false(has_frame(w, TN_FRAME_INVOKE));
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(r[i].n, 0);
+}
+
+/* -- death ------------------------------------------------------------------------- */
+
+static void
+a_frame_that_was_not_started_goes_to_another_worker(void **state)
+{
+	struct result r = { 0 };
+
+	(void)state;
+	t.opt->workers_min = t.opt->workers_max = 2;
+	serve();
+	load("a");
+	get(&r, "a");
+	die(has_frame(worker(0), TN_FRAME_INVOKE) ? worker(0) : worker(1), 9);
+	assert_int_equal(r.n, 0);
+	take(worker(0));
+	reply(worker(0), "second");
+	assert_answered(&r, "second");
+	assert_int_equal(t.stats.requests_redispatched, 1);
+}
+
+static void
+a_frame_that_was_started_is_not_tried_again(void **state)
+{
+	struct result r = { 0 };
+
+	(void)state;
+	t.opt->workers_min = t.opt->workers_max = 2;
+	serve();
+	load("a");
+	get(&r, "a");
+	if (has_frame(worker(0), TN_FRAME_INVOKE)) {
+		atomic_store(&worker(0)->slots->frame[0], 0);	/* not queued: it may have begun */
+		die(worker(0), 9);
+	} else {
+		take(worker(1));
+		die(worker(1), 9);
+	}
+	assert_fault(&r, TN_FAULT_WORKER_DIED);
+	assert_false(has_frame(worker(0), TN_FRAME_INVOKE));
+	assert_int_equal(t.stats.requests_redispatched, 0);
+}
+
+static void
+there_is_no_fourth_attempt(void **state)
+{
+	struct result r = { 0 };
+	unsigned i;
+
+	(void)state;
+	serve();
+	load("a");
+	get(&r, "a");
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(r.n, 0);
+		assert_true(has_frame(worker(0), TN_FRAME_INVOKE));
+		die(worker(0), 9);
+		RUN_UNTIL(count(TN_ROLE_WORKER) > 0);
+		say_ready(worker(0));
+	}
+	assert_fault(&r, TN_FAULT_WORKER_DIED);
+	assert_false(has_frame(worker(0), TN_FRAME_INVOKE));
+	assert_int_equal(t.stats.requests_redispatched, 2);
+}
+
+static void
+dead_workers_that_nobody_has_noticed_are_no_attempts(void **state)
+{
+	struct result r = { 0 };
+	unsigned i;
+
+	(void)state;
+	t.opt->workers_min = t.opt->workers_max = 4;
+	serve();
+	load("a");
+	for (i = 0; i < 4; i++)
+		shutdown(worker(i)->fd, SHUT_RDWR);
+	submit(&r, "a");
+	for (i = 0; i < 4; i++)
+		die(worker(0), 9);
+	assert_int_equal(r.n, 0);
+	RUN_UNTIL(count(TN_ROLE_WORKER) > 0);
+	say_ready(worker(0));
+	take(worker(0));
+	reply(worker(0), "at last");
+	assert_answered(&r, "at last");
+}
+
+static void
+last_words_are_heard(void **state)
+{
+	struct result r = { 0 };
+	struct proc *w;
+
+	(void)state;
+	serve();
+	load("a");
+	get(&r, "a");
+	w = worker(0);
+	take(w);
+	say_reply(w, w->f.invoke.id, "goodbye");
+	die(w, 9);
+	assert_answered(&r, "goodbye");
+}
+
+static void
+at_the_deadline_it_is_signalled_and_then_killed(void **state)
+{
+	struct result r = { 0 };
+	struct proc *w;
+
+	(void)state;
+	t.opt->deadline_ms = 20;
+	t.opt->deadline_grace_ms = 5;
+	serve();
+	load("a");
+	get(&r, "a");
+	w = worker(0);
+	take(w);
+	RUN_UNTIL(w->alarms > 0);
+	assert_int_equal(atomic_load(&w->slots->timeout_id), w->f.invoke.id);
+	RUN_UNTIL(w->kills > 0);
+	assert_fault(&r, TN_FAULT_DEADLINE);
+	assert_int_equal(w->alarms, 1);
+	assert_int_equal(t.stats.deadlines, 1);
+	die(w, 9);
+	assert_int_equal(t.stats.workers_killed, 1);
+}
+
+static void
+a_worker_that_obeys_the_deadline_lives_on(void **state)
+{
+	struct result r = { 0 }, s = { 0 };
+	struct tn_frame f = { .type = TN_FRAME_REPLY };
+	struct proc *w;
+
+	(void)state;
+	t.opt->deadline_ms = 20;
+	t.opt->deadline_grace_ms = 60000;
+	serve();
+	load("a");
+	get(&r, "a");
+	w = worker(0);
+	take(w);
+	RUN_UNTIL(w->alarms > 0);
+	t.opt->deadline_ms = 3600000;
+	f.reply = (struct tn_frame_reply){ .id = w->f.invoke.id, .fault = TN_FAULT_DEADLINE,
+	    .message = TN_STR("") , .body = TN_STR("") };
+	say(w, &f);
+	turn();
+	assert_fault(&r, TN_FAULT_DEADLINE);
+	assert_int_equal(atomic_load(&w->slots->timeout_id), 0);
+	get(&s, "a");
+	take(w);
+	reply(w, "next");
+	assert_answered(&s, "next");
+	assert_int_equal(w->kills, 0);
+}
+
+static void
+find_first(void *arg, const struct sv_worker *w)
+{
+	const struct sv_worker **found = arg;
+
+	if (*found == NULL)
+		*found = w;
+}
+
+static void
+an_answer_out_of_turn_gives_the_first_frame_no_more_time(void **state)
+{
+	struct result r = { 0 }, s = { 0 };
+	const struct sv_worker *w = NULL;
+	uint64_t since;
+	struct proc *p;
+
+	(void)state;
+	t.opt->worker_depth = 2;
+	serve();
+	load("a");
+	get(&r, "a");
+	get(&s, "a");
+	p = worker(0);
+	take(p);
+	assert_true(has_frame(p, TN_FRAME_INVOKE));
+	sv_pool_each(t.pool, find_first, &w);
+	since = w->head_since_us;
+	while (tn_clock_us() == since)
+		;
+	reply(p, "out of turn");
+	assert_answered(&s, "out of turn");
+	assert_int_equal(r.n, 0);
+	assert_int_equal(w->head_since_us, since);
+}
+
+/* -- waiting ----------------------------------------------------------------------- */
+
+static void
+beyond_queue_max_requests_are_refused(void **state)
+{
+	struct result r[3] = { 0 };
+
+	(void)state;
+	t.opt->queue_max = 2;
+	for (size_t i = 0; i < 3; i++)
+		get(&r[i], "a");
+	assert_int_equal(r[0].n + r[1].n, 0);
+	assert_fault(&r[2], TN_FAULT_OVERLOAD);
+	assert_true(r[2].retry_after > 0);
+	assert_int_equal(t.stats.requests_overload, 1);
+}
+
+static void
+a_request_does_not_wait_beyond_queue_timeout(void **state)
+{
+	struct result r = { 0 }, s = { 0 };
+
+	(void)state;
+	serve();
+	load("a");
+	get(&r, "a");
+	take(worker(0));
+	get(&s, "a");
+	t.opt->queue_timeout_ms = 1;
+	RUN_UNTIL(s.n > 0);
+	assert_fault(&s, TN_FAULT_OVERLOAD);
+	assert_true(s.retry_after > 0);
+	assert_int_equal(r.n, 0);	/* that one runs */
+}
+
+static void
+submit_next(struct result *r)
+{
+	submit(r->next, "a");
+}
+
+static void
+who_is_told_that_it_waited_too_long_may_submit_another(void **state)
+{
+	struct result s = { 0 }, r = { .then = submit_next, .next = &s };
+
+	(void)state;
+	t.opt->queue_timeout_ms = 10000;
+	get(&r, "a");
+	r.rq->received_us -= 20000000;
+	RUN_UNTIL(r.n > 0);
+	assert_fault(&r, TN_FAULT_OVERLOAD);
+	assert_int_equal(s.n, 0);
+}
+
+static void
+what_comes_back_from_a_worker_hides_nobody_who_waits_for_longer(void **state)
+{
+	struct result old = { 0 }, young = { 0 };
+
+	(void)state;
+	serve();
+	load("a");
+	get(&old, "b");			/* waits for an image that does not come */
+	get(&young, "a");
+	assert_true(has_frame(worker(0), TN_FRAME_INVOKE));
+	die(worker(0), 9);
+	t.opt->queue_timeout_ms = 100000;
+	old.rq->received_us -= 200000000;
+	RUN_UNTIL(old.n > 0);
+	assert_fault(&old, TN_FAULT_OVERLOAD);
+	assert_int_equal(young.n, 0);
+}
+
+static void
+cancelled_while_it_waits_for_its_image(void **state)
+{
+	struct result r = { 0 };
+
+	(void)state;
+	serve();
+	get(&r, "a");
+	cancel(&r);
+	build_next();
+	assert_false(has_frame(worker(0), TN_FRAME_INVOKE));
+	assert_int_equal(r.n, 0);
+}
+
+static void
+cancelled_while_it_waits_for_a_rebuild(void **state)
+{
+	struct result r = { 0 };
+
+	(void)state;
+	serve();
+	load("a");
+	zygote_dies();
+	get(&r, "a");
+	cancel(&r);
+	RUN_UNTIL(t.wanted > 0);
+	give_zygote();
+	tell(TN_ZY_READY, 0, 0, -1);
+	turn();
+	say_ready(worker(0));
+	assert_false(has_frame(worker(0), TN_FRAME_INVOKE));
+	assert_int_equal(r.n, 0);
+}
+
+static void
+cancelled_while_it_waits_for_a_worker(void **state)
+{
+	struct result r = { 0 }, s = { 0 };
+
+	(void)state;
+	serve();
+	load("a");
+	get(&r, "a");
+	get(&s, "a");
+	cancel(&s);
+	take(worker(0));
+	reply(worker(0), "");
+	assert_answered(&r, "");
+	assert_false(has_frame(worker(0), TN_FRAME_INVOKE));
+	assert_int_equal(s.n, 0);
+}
+
+static void
+cancelled_while_a_worker_has_it(void **state)
+{
+	struct result r = { 0 }, s = { 0 };
+
+	(void)state;
+	serve();
+	load("a");
+	get(&r, "a");
+	take(worker(0));
+	cancel(&r);
+	reply(worker(0), "to nobody");
+	assert_int_equal(r.n, 0);
+	get(&s, "a");
+	take(worker(0));
+	reply(worker(0), "next");
+	assert_answered(&s, "next");
+	assert_int_equal(t.stats.requests_cancelled, 2);	/* load's, too */
+}
+
+static void
+cancelled_while_a_worker_has_it_that_dies(void **state)
+{
+	struct result r = { 0 };
+
+	(void)state;
+	serve();
+	load("a");
+	get(&r, "a");
+	assert_true(has_frame(worker(0), TN_FRAME_INVOKE));
+	cancel(&r);
+	die(worker(0), 9);
+	RUN_UNTIL(count(TN_ROLE_WORKER) > 0);
+	say_ready(worker(0));
+	assert_false(has_frame(worker(0), TN_FRAME_INVOKE));	/* nobody wants the answer */
+	assert_int_equal(r.n, 0);
+}
+
+/* -- the pool ---------------------------------------------------------------------- */
+
+static void
+on_recycled(void *arg)
+{
+	(void)arg;
+	t.recycled++;
+}
+
+static void
+a_recycled_worker_goes_only_when_its_replacement_is_ready(void **state)
+{
+	struct proc *old, *new;
+
+	(void)state;
+	serve();
+	old = worker(0);
+	assert_int_equal(sv_pool_recycle(t.pool, 0, NULL, TN_RETIRE_ASKED, on_recycled, NULL), 1);
+	turn();
+	assert_int_equal(count(TN_ROLE_WORKER), 2);
+	assert_false(has_frame(old, TN_FRAME_RETIRE));
+	new = worker(1);
+	say_ready(new);
+	assert_true(has_frame(old, TN_FRAME_RETIRE));
+	assert_int_equal(old->f.retire.reason, TN_RETIRE_ASKED);
+	assert_int_equal(t.recycled, 0);
+	die(old, 0);
+	assert_int_equal(t.recycled, 1);
+	assert_false(has_frame(new, TN_FRAME_RETIRE));
+	assert_int_equal(count(TN_ROLE_WORKER), 1);
+	assert_int_equal(t.stats.workers_crashed, 0);
+}
+
+static void
+max_requests_recycles(void **state)
+{
+	struct result r = { 0 };
+	struct proc *old;
+
+	(void)state;
+	t.opt->max_requests = 1;
+	t.opt->max_requests_jitter = 0;
+	serve();
+	load("a");
+	get(&r, "a");
+	old = worker(0);
+	take(old);
+	assert_int_equal(count(TN_ROLE_WORKER), 1);
+	reply(old, "");
+	assert_int_equal(count(TN_ROLE_WORKER), 2);
+	say_ready(worker(1));
+	assert_true(has_frame(old, TN_FRAME_RETIRE));
+}
+
+static void
+the_pool_grows_with_the_queue_and_shrinks_when_idle(void **state)
+{
+	struct result r[3] = { 0 };
+	unsigned i, retired;
+
+	(void)state;
+	t.opt->workers_max = 3;
+	serve();
+	load("a");
+	for (i = 0; i < 3; i++)
+		get(&r[i], "a");
+	RUN_UNTIL(count(TN_ROLE_WORKER) == 2);
+	say_ready(worker(1));
+	RUN_UNTIL(count(TN_ROLE_WORKER) == 3);
+	say_ready(worker(2));
+	for (i = 0; i < 3; i++) {
+		take(worker(i));
+		reply(worker(i), "");
+		assert_answered(&r[i], "");
+	}
+	t.opt->workers_idle_ms = 1;
+	RUN_UNTIL(t.stats.workers_retired == 2);
+	for (i = retired = 0; i < 3; i++)
+		retired += has_frame(worker(i), TN_FRAME_RETIRE);
+	assert_int_equal(retired, 2);	/* workers_min stays */
+}
+
+static void
+workers_that_answer_once_and_stay_do_not_pile_up(void **state)
+{
+	struct result r[4] = { 0 };
+	unsigned i;
+
+	(void)state;
+	t.opt->isolation = TN_ISO_PROCESS;
+	serve();
+	load("a");
+	for (i = 0; i < 4; i++) {
+		struct proc *w = living(TN_ROLE_WORKER, i);
+
+		if (w == NULL)
+			break;
+		if (i > 0)
+			say_ready(w);
+		get(&r[i], "a");
+		take(w);
+		reply(w, "");
+		assert_answered(&r[i], "");
+	}
+	assert_int_equal(count(TN_ROLE_WORKER), 2);	/* twice workers_max */
+	die(worker(0), 0);
+	assert_int_equal(count(TN_ROLE_WORKER), 2);
+}
+
+static void
+a_worker_that_does_not_read_is_not_fed_for_ever(void **state)
+{
+	struct result r = { 0 };
+	struct tn_frame f = { .type = TN_FRAME_SLEEP };
+	struct proc *w;
+	unsigned i;
+
+	(void)state;
+	serve();
+	load("a");
+	get(&r, "a");
+	w = worker(0);
+	take(w);
+	f.sleep.id = w->f.invoke.id;
+	for (i = 0; i < 5000 && w->kills == 0; i++) {
+		say(w, &f);
+		event_base_loop(t.base, EVLOOP_ONCE);
+		turn();
+	}
+	assert_int_equal(w->kills, 1);
+	die(w, 9);
+	assert_fault(&r, TN_FAULT_WORKER_DIED);
+}
+
+static void
+nobody_can_cut_off_the_page_that_the_front_reads(void **state)
+{
+	(void)state;
+	serve();
+	assert_int_not_equal(ftruncate(worker(0)->slots_fd, 0), 0);
+}
+
+/* -- images ------------------------------------------------------------------------ */
+
+static void
+an_evicted_image_is_built_again(void **state)
+{
+	struct result r = { 0 };
+
+	(void)state;
+	t.opt->images_memory_max = IMAGE_BYTES + IMAGE_BYTES / 2;
+	serve();
+	load("a");
+	load("b");			/* no room for both */
+	sv_dispatch_gauges(t.d);
+	assert_int_equal(t.stats.images, 1);
+	assert_int_equal(t.stats.images_evicted, 1);
+	get(&r, "a");
+	assert_false(has_frame(worker(0), TN_FRAME_INVOKE));
+	build_next();
+	take(worker(0));
+	assert_true(worker(0)->image >= 0);
+	reply(worker(0), "again");
+	assert_answered(&r, "again");
+	assert_int_equal(t.stats.images_built, 3);
+}
+
+static void
+a_new_generation_drops_the_images_and_builds_them_again(void **state)
+{
+	struct result r = { 0 };
+	uint64_t before;
+
+	(void)state;
+	serve();
+	load("a");
+	before = t.generation;
+	zygote_dies();
+	assert_int_equal(t.killed, before);
+	get(&r, "a");
+	RUN_UNTIL(t.wanted > 0);
+	assert_int_equal(t.wanted, before + 1);
+	give_zygote();
+	tell(TN_ZY_READY, 0, 0, -1);
+	turn();
+	sv_dispatch_gauges(t.d);
+	assert_int_equal(t.stats.images, 0);
+	say_ready(worker(0));
+	assert_false(has_frame(worker(0), TN_FRAME_INVOKE));
+	build_next();
+	take(worker(0));
+	assert_int_equal(worker(0)->f.invoke.image_follows, 1);
+	reply(worker(0), "new");
+	assert_answered(&r, "new");
+	assert_int_equal(t.failed, 0);
+}
+
+/* The next generation, and its one worker. */
+static void
+next_generation(void)
+{
+	RUN_UNTIL(t.wanted > 0);
+	give_zygote();
+	tell(TN_ZY_READY, 0, 0, -1);
+	turn();
+}
+
+static void
+a_contract_whose_build_kills_each_zygote_is_given_up(void **state)
+{
+	struct result r = { 0 }, s = { 0 };
+	unsigned i;
+
+	(void)state;
+	serve();
+	get(&r, "a");
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(r.n, 0);
+		assert_int_equal(count(TN_ROLE_BUILDER), 1);
+		say_ready(living(TN_ROLE_BUILDER, 0));
+		assert_true(has_frame(living(TN_ROLE_BUILDER, 0), TN_FRAME_BUILD));
+		zygote_dies();
+		next_generation();
+	}
+	assert_fault(&r, TN_FAULT_COMPILE);
+	/* Nor does it get another chance while its files stay as they are. */
+	sv_contracts_get(sv_dispatch_contracts(t.d), "a")->checked_us = 0;
+	get(&s, "a");
+	assert_fault(&s, TN_FAULT_COMPILE);
+	assert_int_equal(count(TN_ROLE_BUILDER), 0);
+	load("b");
+	assert_int_equal(t.stats.images_built, 1);
+}
+
+static void
+a_contract_that_served_and_then_kills_zygotes_is_given_up_until_a_reload(void **state)
+{
+	struct result r = { 0 }, s = { 0 }, u = { 0 };
+	unsigned i;
+
+	(void)state;
+	serve();
+	load("a");
+	zygote_dies();
+	get(&r, "a");
+	for (i = 0; i < 3; i++) {
+		next_generation();
+		assert_int_equal(r.n, 0);
+		assert_int_equal(count(TN_ROLE_BUILDER), 1);
+		zygote_dies();
+	}
+	next_generation();
+	assert_fault(&r, TN_FAULT_COMPILE);
+	get(&s, "a");
+	assert_fault(&s, TN_FAULT_COMPILE);
+	assert_int_equal(count(TN_ROLE_BUILDER), 0);
+	sv_contracts_reload(sv_dispatch_contracts(t.d));
+	get(&u, "a");
+	assert_int_equal(u.n, 0);
+	build_next();
+	say_ready(worker(0));
+	take(worker(0));
+}
+
+static void
+after_a_zygotes_death_images_are_built_one_by_one(void **state)
+{
+	struct result r = { 0 }, s = { 0 };
+
+	(void)state;
+	serve();
+	get(&r, "a");
+	get(&s, "b");
+	assert_int_equal(count(TN_ROLE_BUILDER), 2);
+	zygote_dies();
+	next_generation();
+	assert_int_equal(count(TN_ROLE_BUILDER), 1);
+	zygote_dies();			/* of that one: the other is not to blame */
+	next_generation();
+	assert_int_equal(count(TN_ROLE_BUILDER), 1);
+	build_next();
+	assert_int_equal(count(TN_ROLE_BUILDER), 1);
+	build_next();
+	assert_int_equal(r.n + s.n, 0);
+	assert_int_equal(t.stats.images_built, 2);
+}
+
+static void
+who_waits_for_an_image_is_served_although_the_contract_is_removed(void **state)
+{
+	struct result r = { 0 }, s = { 0 };
+
+	(void)state;
+	serve();
+	load("a");
+	zygote_dies();
+	get(&r, "a");
+	take_away("a");
+	sv_contracts_reload(sv_dispatch_contracts(t.d));
+	get(&s, "a");
+	assert_fault(&s, TN_FAULT_NOT_FOUND);
+	next_generation();
+	build_next();
+	say_ready(worker(0));
+	take(worker(0));
+	reply(worker(0), "the last");
+	assert_answered(&r, "the last");
+	sv_dispatch_gauges(t.d);
+	assert_int_equal(t.stats.images, 0);	/* nobody holds it any more */
+}
+
+static void
+a_rebuild_for_a_removed_contract_still_has_its_name(void **state)
+{
+	struct result r = { 0 };
+	struct proc *b;
+
+	(void)state;
+	t.opt->images_memory_max = IMAGE_BYTES;
+	serve();
+	load("a");
+	get(&r, "a");			/* with a worker: holds the version */
+	take_away("a");
+	sv_contracts_reload(sv_dispatch_contracts(t.d));
+	zygote_dies();			/* it had not started: it waits for a new image */
+	assert_int_equal(r.n, 0);
+	next_generation();
+	b = living(TN_ROLE_BUILDER, 0);
+	assert_non_null(b);
+	say_ready(b);
+	assert_true(has_frame(b, TN_FRAME_BUILD));
+	assert_true(tn_str_is(b->f.build.contract, "a"));
+}
+
+/* Its files have changed, and it is time to look. */
+static void
+change_and_submit(struct result *r)
+{
+	sv_contracts_get(sv_dispatch_contracts(t.d), "a")->checked_us = 0;
+	put("a", "exports.get = 'changed';");
+	submit(r->next, "a");
+}
+
+static void
+who_hears_that_a_contract_failed_may_submit_another(void **state)
+{
+	struct result r[3] = { 0 };
+	struct tn_frame f = { .type = TN_FRAME_BUILT };
+	struct proc *b;
+
+	(void)state;
+	r[0].then = change_and_submit;
+	r[0].next = &r[2];
+	serve();
+	get(&r[0], "a");
+	get(&r[1], "a");
+	b = living(TN_ROLE_BUILDER, 0);
+	say_ready(b);
+	assert_true(has_frame(b, TN_FRAME_BUILD));
+	f.built = (struct tn_frame_built){ .id = b->f.build.id, .message = TN_STR("no"),
+	    .fault = TN_FAULT_COMPILE };
+	say(b, &f);
+	die(b, 0);
+	for (size_t i = 0; i < 3; i++)
+		assert_fault(&r[i], TN_FAULT_COMPILE);
+}
+
+/* -- the zygote -------------------------------------------------------------------- */
+
+static unsigned
+open_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir) != NULL)
+		n++;
+	closedir(dir);
+	return n;
+}
+
+static void
+a_process_announced_twice_costs_no_descriptor(void **state)
+{
+	unsigned before, i;
+
+	(void)state;
+	serve();
+	before = open_descriptors();
+	for (i = 0; i < 10; i++) {
+		tell_spawned(worker(0));
+		turn();
+	}
+	assert_int_equal(open_descriptors(), before);
+}
+
+static void
+without_a_descriptor_for_its_pidfd_a_worker_serves_all_the_same(void **state)
+{
+	struct result r = { 0 };
+	struct rlimit old, none;
+	int lowest;
+
+	(void)state;
+	serve();
+	load("a");
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	tell_spawned(worker(0));
+	lowest = dup(0);
+	close(lowest);
+	none = (struct rlimit){ (rlim_t)lowest, old.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	event_base_loop(t.base, EVLOOP_NONBLOCK);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	turn();
+	assert_int_equal(t.killed, 0);
+	get(&r, "a");
+	take(worker(0));
+	reply(worker(0), "still here");
+	assert_answered(&r, "still here");
+}
+
+static void
+a_zygote_that_dies_while_it_warms_up_is_the_end(void **state)
+{
+	(void)state;
+	give_zygote();
+	zygote_dies();
+	assert_int_equal(t.failed, 1);
+}
+
+static void
+a_zygote_that_dies_before_its_workers_are_ready_is_replaced(void **state)
+{
+	struct result r = { 0 };
+
+	(void)state;
+	get(&r, "a");
+	give_zygote();
+	tell(TN_ZY_READY, 0, 0, -1);
+	turn();
+	assert_int_equal(t.nprocs, 2);	/* a worker and a builder, neither ready */
+	zygote_dies();
+	assert_int_equal(t.failed, 0);
+	next_generation();
+	say_ready(worker(0));
+	assert_int_equal(t.ready, 1);
+	build_next();
+	take(worker(0));
+	reply(worker(0), "");
+	assert_answered(&r, "");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(the_first_request_waits_for_its_image_and_for_a_worker),
+		TEST(an_unknown_contract_and_a_method_it_has_not_are_answered_without_a_worker),
+		TEST(a_worker_that_has_the_image_is_preferred_and_not_sent_it_again),
+		TEST(a_worker_gets_no_more_frames_than_its_depth),
+		TEST(a_frame_that_was_not_started_goes_to_another_worker),
+		TEST(a_frame_that_was_started_is_not_tried_again),
+		TEST(there_is_no_fourth_attempt),
+		TEST(dead_workers_that_nobody_has_noticed_are_no_attempts),
+		TEST(last_words_are_heard),
+		TEST(at_the_deadline_it_is_signalled_and_then_killed),
+		TEST(a_worker_that_obeys_the_deadline_lives_on),
+		TEST(an_answer_out_of_turn_gives_the_first_frame_no_more_time),
+		TEST(beyond_queue_max_requests_are_refused),
+		TEST(a_request_does_not_wait_beyond_queue_timeout),
+		TEST(who_is_told_that_it_waited_too_long_may_submit_another),
+		TEST(what_comes_back_from_a_worker_hides_nobody_who_waits_for_longer),
+		TEST(cancelled_while_it_waits_for_its_image),
+		TEST(cancelled_while_it_waits_for_a_rebuild),
+		TEST(cancelled_while_it_waits_for_a_worker),
+		TEST(cancelled_while_a_worker_has_it),
+		TEST(cancelled_while_a_worker_has_it_that_dies),
+		TEST(a_recycled_worker_goes_only_when_its_replacement_is_ready),
+		TEST(max_requests_recycles),
+		TEST(the_pool_grows_with_the_queue_and_shrinks_when_idle),
+		TEST(workers_that_answer_once_and_stay_do_not_pile_up),
+		TEST(a_worker_that_does_not_read_is_not_fed_for_ever),
+		TEST(nobody_can_cut_off_the_page_that_the_front_reads),
+		TEST(an_evicted_image_is_built_again),
+		TEST(a_new_generation_drops_the_images_and_builds_them_again),
+		TEST(a_contract_whose_build_kills_each_zygote_is_given_up),
+		TEST(a_contract_that_served_and_then_kills_zygotes_is_given_up_until_a_reload),
+		TEST(after_a_zygotes_death_images_are_built_one_by_one),
+		TEST(who_waits_for_an_image_is_served_although_the_contract_is_removed),
+		TEST(a_rebuild_for_a_removed_contract_still_has_its_name),
+		TEST(who_hears_that_a_contract_failed_may_submit_another),
+		TEST(a_process_announced_twice_costs_no_descriptor),
+		TEST(without_a_descriptor_for_its_pidfd_a_worker_serves_all_the_same),
+		TEST(a_zygote_that_dies_while_it_warms_up_is_the_end),
+		TEST(a_zygote_that_dies_before_its_workers_are_ready_is_replaced),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
