@@ -49,8 +49,8 @@ enum tn_zy_role { TN_ROLE_WORKER = 0, TN_ROLE_BUILDER = 1 };
 
 /*
  * front -> zygote.
- * SPAWN comes with descriptors: the worker's end of its channel (SOCK_STREAM),
- * the slots memfd, and for a builder the empty memfd to build the image in.
+ * SPAWN comes with two descriptors: the worker's or builder's end of its channel
+ * (SOCK_STREAM), and the slots memfd.
  * SIGNAL: `signal` is SIGALRM (deadline), SIGTERM or SIGKILL.
  * EXIT: exit after the last worker (EOF on the socket: kill them all, exit).
  */

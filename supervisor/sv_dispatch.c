@@ -5,12 +5,10 @@
 
 #include "sv_dispatch.h"
 
-#include <errno.h>
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "sv_contract.h"
 #include "sv_head.h"
@@ -18,7 +16,6 @@
 #include "sv_pool.h"
 #include "sv_stats.h"
 #include "tn_clock.h"
-#include "tn_fd.h"
 #include "tn_log.h"
 #include "tn_options.h"
 
@@ -27,6 +24,7 @@
 #define BUILDERS_MAX	2u	/* images built at a time */
 #define LOST_MAX	3u	/* zygotes that may die while a version is built */
 #define CONSOLE_BURST	100u	/* records a second and contract */
+#define INVOKE_MARGIN	(1u << 20) /* an INVOKE beside its body and image: headers and such */
 #define SEED_BYTES	32u
 #define SEEDS		64u	/* drawn from the kernel at a time */
 #define MESSAGE_LOG_MAX	2048u	/* bytes of a fault's message in the log */
@@ -38,7 +36,6 @@ struct build {
 	struct sv_version *version;
 	uint64_t	 id;
 	uint64_t	 generation;
-	int		 memfd;
 	char		 seed[SEED_BYTES];
 	/* its contract may be gone before it ends */
 	char		 contract[SV_CONTRACT_MAX + 1];
@@ -203,7 +200,6 @@ want_build(struct sv_dispatch *d, struct sv_version *v)
 	}
 	b->d = d;
 	b->version = sv_version_ref(v);
-	b->memfd = -1;
 	if (v->contract != NULL)
 		strcpy(b->contract, v->contract->id);
 	else if ((rq = TAILQ_FIRST(&v->waiting)) != NULL)
@@ -302,15 +298,11 @@ hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 	struct sv_image *im = d->opt->isolation == TN_ISO_FRESH ? NULL : v->image;
 	char seed[SEED_BYTES], block[SV_HEAD_BYTES];
 	struct tn_frame f = { .type = TN_FRAME_INVOKE };
-	bool follows = im != NULL && w->image != im->number;
-	struct stat st;
 	int err;
 
 	draw_seed(d, seed);
 	f.invoke = (struct tn_frame_invoke){
 		.isolation = (uint64_t)d->opt->isolation,
-		.image = im != NULL ? im->number : 0,
-		.image_follows = follows,
 		.contract = tn_str(rq->contract),
 		.meta = tn_str(v->meta),
 		.function = tn_str(rq->function),
@@ -327,24 +319,20 @@ hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 	};
 	if (im == NULL)
 		f.invoke.source = (struct tn_strv){ v->source, v->nsource };
-	else if (follows && fstat(im->memfd, &st) == 0)
-		f.invoke.image_bytes = (uint64_t)st.st_size;
 	/* Set first: with room left, handing it the frame may hand it the next one too. */
 	rq->attempts++;
 	rq->started_us = tn_clock_us();
 	rq->timings.queue = rq->started_us - rq->received_us;
 	d->nrunning++;
-	err = sv_worker_invoke(w, rq, &f, follows ? im->memfd : -1);
+	err = sv_worker_invoke(w, rq, &f, im);
 	if (err != 0) {
 		d->nrunning--;
 		rq->attempts--;
 		rq->started_us = 0;
 		return err;
 	}
-	if (im != NULL) {
-		w->image = im->number;
+	if (im != NULL)
 		sv_image_touch(im);
-	}
 	strcpy(w->contract, rq->contract);
 	sv_pool_touch(d->pool, w);
 	return 0;
@@ -572,7 +560,6 @@ parse_exports(struct tn_strv names)
 static void
 build_free(struct build *b)
 {
-	tn_fd_close(&b->memfd);
 	sv_version_unref(b->d->contracts, &b->version);
 	free(b);
 }
@@ -598,6 +585,34 @@ drain_waiting(struct sv_dispatch *d, struct sv_version *v, enum tn_fault fault, 
 	}
 }
 
+/* The longest image that a worker can be sent beside the largest request. */
+static size_t
+image_max(const struct tn_options *o)
+{
+	return TN_FRAME_MAX - (size_t)o->body_max - INVOKE_MARGIN;
+}
+
+static enum tn_fault
+adopt(struct sv_dispatch *d, const struct build *b, struct tn_str delta, char *message, size_t size)
+{
+	if (delta.len == 0) {
+		snprintf(message, size, "its builder sent no image");
+		return TN_FAULT_COMPILE;
+	}
+	if (delta.len > image_max(d->opt)) {
+		snprintf(message, size, "what its module level makes takes %zu bytes, "
+		    "which is more than the %zu that fit in a frame", delta.len, image_max(d->opt));
+		return TN_FAULT_MEMORY;
+	}
+	if (sv_image_adopt(&d->images, b->version, b->generation, delta) != 0) {
+		snprintf(message, size, "no memory for its image");
+		return TN_FAULT_INTERNAL;
+	}
+	sv_images_fit(&d->images, d->opt->images_memory_max);
+	d->stats->images_evicted = d->images.evicted;
+	return TN_FAULT_NONE;
+}
+
 static void
 on_built(void *arg, const struct tn_frame_built *f, enum tn_fault fault, const char *text)
 {
@@ -607,14 +622,12 @@ on_built(void *arg, const struct tn_frame_built *f, enum tn_fault fault, const c
 	const struct sv_generation *g = sv_pool_generation(d->pool);
 	char message[4096] = "";
 	unsigned exports = 0;
-	struct stat st;
 
 	d->nbuilding--;
 	TAILQ_REMOVE(&d->building, b, link);
 	if (f == NULL && (g == NULL || g->number != b->generation)) {
 		/* The whole generation died, maybe not of this: again with the next one. */
 		v->lost++;
-		tn_fd_close(&b->memfd);
 		TAILQ_INSERT_TAIL(&d->builds, b, link);
 		begin_builds(d);
 		return;
@@ -630,17 +643,8 @@ on_built(void *arg, const struct tn_frame_built *f, enum tn_fault fault, const c
 		fault = TN_FAULT_COMPILE;
 		snprintf(message, sizeof(message), "the contract exports none of init, contract, "
 		    "get, post, fetch");
-	} else if (d->opt->isolation != TN_ISO_FRESH) {
-		if (fstat(b->memfd, &st) != 0 || sv_image_adopt(&d->images, v, &b->memfd,
-		    b->generation, (uint64_t)st.st_blocks * 512) != 0) {
-			fault = TN_FAULT_INTERNAL;
-			snprintf(message, sizeof(message), "the image cannot be sealed: %s",
-			    strerror(errno));
-		} else {
-			sv_images_fit(&d->images, d->opt->images_memory_max);
-			d->stats->images_evicted = d->images.evicted;
-		}
-	}
+	} else if (d->opt->isolation != TN_ISO_FRESH)
+		fault = adopt(d, b, f->delta, message, sizeof(message));
 	if (fault == TN_FAULT_NONE)
 		d->stats->images_built++;
 	else
@@ -699,11 +703,6 @@ begin_builds(struct sv_dispatch *d)
 		}
 		b->id = d->next_build++;
 		b->generation = g->number;
-		b->memfd = tn_fd_memfd("tana-image", d->opt->memory_max);
-		if (b->memfd < 0) {
-			fail_build(b, TN_FAULT_INTERNAL, "no memory for an image", strerror(errno));
-			continue;
-		}
 		draw_seed(d, b->seed);
 		f.build = (struct tn_frame_build){
 			.id = b->id,
@@ -715,10 +714,10 @@ begin_builds(struct sv_dispatch *d)
 		};
 		d->nbuilding++;
 		TAILQ_INSERT_TAIL(&d->building, b, link);
-		if (sv_pool_build(d->pool, b->memfd, &f, on_built, b) != 0) {
+		if (sv_pool_build(d->pool, &f, on_built, b) != 0) {
 			d->nbuilding--;
 			TAILQ_REMOVE(&d->building, b, link);
-			fail_build(b, TN_FAULT_INTERNAL, "no builder", strerror(ENOMEM));
+			fail_build(b, TN_FAULT_INTERNAL, "no builder", "no memory");
 		}
 	}
 }

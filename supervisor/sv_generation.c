@@ -23,7 +23,7 @@
 struct queued_cmd {
 	struct queued_cmd *next;
 	struct tn_zy_cmd cmd;
-	int		 fds[3], nfds;
+	int		 fds[2], nfds;
 };
 
 static void
@@ -154,12 +154,12 @@ send_cmd(struct sv_generation *g, const struct tn_zy_cmd *cmd, const int *fds, i
 
 int
 sv_generation_spawn(struct sv_generation *g, uint64_t worker, enum tn_zy_role role,
-    const int *fds, int nfds)
+    const int fds[2])
 {
 	struct tn_zy_cmd cmd = { .magic = TN_ZY_MAGIC, .op = TN_ZY_SPAWN, .worker = worker,
 	    .role = role };
 
-	return send_cmd(g, &cmd, fds, nfds);
+	return send_cmd(g, &cmd, fds, 2);
 }
 
 int

@@ -48,7 +48,7 @@ void sv_generation_free(struct sv_generation **g);
 
 /* fds: as tn_zygote.h says of SPAWN; still the caller's (duplicated if they must wait). */
 int sv_generation_spawn(struct sv_generation *g, uint64_t worker, enum tn_zy_role role,
-    const int *fds, int nfds);
+    const int fds[2]);
 int sv_generation_signal(struct sv_generation *g, uint64_t worker, int sig);
 
 #endif

@@ -5,12 +5,11 @@
 
 #include "sv_image.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "sv_contract.h"
 #include "tn_err.h"
-#include "tn_fd.h"
 
 void
 sv_images_init(struct sv_images *is)
@@ -20,22 +19,20 @@ sv_images_init(struct sv_images *is)
 }
 
 int
-sv_image_adopt(struct sv_images *is, struct sv_version *v, int *memfd, uint64_t generation,
-    uint64_t bytes)
+sv_image_adopt(struct sv_images *is, struct sv_version *v, uint64_t generation,
+    struct tn_str delta)
 {
-	struct sv_image *im;
+	struct sv_image *im = malloc(sizeof(*im) + delta.len);
 
-	if (fcntl(*memfd, F_ADD_SEALS,
-	    F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
-		return TN_ESYS;
-	if ((im = calloc(1, sizeof(*im))) == NULL)
+	if (im == NULL)
 		return TN_ENOMEM;
 	sv_image_drop(v);
 	*im = (struct sv_image){ .owner = is, .version = v, .number = is->next_number++,
-	    .generation = generation, .bytes = bytes, .memfd = *memfd };
-	*memfd = -1;
+	    .generation = generation, .bytes = delta.len };
+	if (delta.len > 0)
+		memcpy(im->p, delta.p, delta.len);
 	TAILQ_INSERT_TAIL(&is->lru, im, link);
-	is->bytes += bytes;
+	is->bytes += im->bytes;
 	is->count++;
 	v->image = im;
 	return 0;
@@ -61,7 +58,6 @@ sv_image_drop(struct sv_version *v)
 	TAILQ_REMOVE(&im->owner->lru, im, link);
 	im->owner->bytes -= im->bytes;
 	im->owner->count--;
-	tn_fd_close(&im->memfd);
 	free(im);
 }
 

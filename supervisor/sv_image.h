@@ -2,15 +2,17 @@
  * sv_image.h - the heap images of contracts that are in memory, least recently
  * used first, within images_memory_max.
  *
- * An image belongs to one version of a contract and to one zygote generation
- * (it holds pointers into that program's text).  Here it is a sealed memfd that
- * the front never maps: it only hands it to workers.
+ * An image belongs to one version of a contract and to one zygote generation: it is
+ * how the contract's heap differs from the base heap of that one.  Here it is bytes
+ * that a builder sent and workers are sent; the front never looks into them.
  */
 #ifndef SV_IMAGE_H
 #define SV_IMAGE_H
 
 #include <stdint.h>
 #include <sys/queue.h>
+
+#include "tn_str.h"
 
 struct sv_images;
 struct sv_version;
@@ -21,8 +23,8 @@ struct sv_image {
 	struct sv_version *version;	/* whose ->image this is */
 	uint64_t	 number;	/* unique in this front's life, from 1 */
 	uint64_t	 generation;
-	uint64_t	 bytes;		/* memory that it takes */
-	int		 memfd;
+	size_t		 bytes;
+	char		 p[];
 };
 
 struct sv_images {
@@ -35,12 +37,9 @@ struct sv_images {
 
 void sv_images_init(struct sv_images *is);
 
-/*
- * Seal the memfd (taken and nulled) and make it the version's image, dropping
- * what it had.  TN_ESYS when it cannot be sealed: somebody still maps it to write.
- */
-int sv_image_adopt(struct sv_images *is, struct sv_version *v, int *memfd,
-    uint64_t generation, uint64_t bytes);
+/* Make a copy of delta the version's image, dropping what it had.  Or TN_ENOMEM. */
+int sv_image_adopt(struct sv_images *is, struct sv_version *v, uint64_t generation,
+    struct tn_str delta);
 /* It was used: last to go. */
 void sv_image_touch(struct sv_image *im);
 /* Let go of v's image, if any. */

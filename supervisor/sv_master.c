@@ -45,7 +45,7 @@
 #define TERM_AGAIN_US	500000u	/* one kill(1) of a process and its group is one SIGTERM, not two */
 #define BIND_TRIES	60	/* a dead master's front may live on for a moment */
 #define BIND_PAUSE_US	50000u
-#define FDS_SPARE	1024u	/* the front's: images, control clients, its own */
+#define FDS_SPARE	1024u	/* the front's: control clients, its own */
 
 /* A request of the front may be made `burst` times at once, then every `every_us`. */
 struct bucket {

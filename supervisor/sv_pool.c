@@ -50,6 +50,7 @@ struct builder {
 	struct tn_log_limit log_limit;
 	/* BUILT, kept until it is reaped */
 	struct tn_frame_built built;
+	char		*delta;
 	char		 message[4096];
 	struct tn_str	 exports[8];
 	char		 names[8][16];
@@ -144,22 +145,21 @@ sv_pool_unavailable(struct sv_pool *p, struct sv_worker *w)
 struct sv_worker *
 sv_pool_pick(struct sv_pool *p, uint64_t image)
 {
-	struct sv_worker *w, *first = NULL;
+	struct sv_worker *w, *first = TAILQ_FIRST(&p->available), *keeper = NULL;
 	unsigned n = 0;
 
 	TAILQ_FOREACH(w, &p->available, available) {
-		/* Its sandbox lets it have one image's descriptor at a time in its socket. */
-		if (w->image != image && w->nframes > 1)
-			continue;
-		if (first == NULL)
-			first = w;
 		/* A busy one that knows the image is no better than an idle one. */
-		if (w->image == image && (w->state == TN_WS_IDLE || w->state == first->state))
+		if (w->state != TN_WS_IDLE && w->state != first->state)
+			break;
+		if (w->image == image)
 			return w;
+		if (keeper == NULL && sv_kept_find(&w->kept, image) >= 0)
+			keeper = w;
 		if (++n == AFFINITY_SCAN)
 			break;
 	}
-	return first;
+	return keeper != NULL ? keeper : first;
 }
 
 static void
@@ -339,6 +339,13 @@ static const struct sv_worker_ops worker_ops = {
 /* Builders: the same channel, other callbacks. */
 
 static void
+builder_free(struct builder *b)
+{
+	free(b->delta);
+	free(b);
+}
+
+static void
 on_builder_state(void *arg, struct sv_worker *w, enum tn_wstate old)
 {
 	struct builder *b = arg;
@@ -368,7 +375,7 @@ on_builder_state(void *arg, struct sv_worker *w, enum tn_wstate old)
 	else
 		b->done(b->arg, NULL, b->begun ? TN_FAULT_COMPILE : TN_FAULT_INTERNAL, text);
 	sv_worker_free(&w);
-	free(b);
+	builder_free(b);
 }
 
 static void
@@ -384,6 +391,16 @@ on_builder_built(void *arg, struct sv_worker *w, const struct tn_frame_built *f)
 	if (n > 0)
 		memcpy(b->message, f->message.p, n);
 	b->built.message = (struct tn_str){ b->message, n };
+	b->built.delta = TN_STR("");
+	if (f->fault == 0 && f->delta.len > 0) {
+		if ((b->delta = malloc(f->delta.len)) == NULL) {
+			b->built.fault = TN_FAULT_INTERNAL;
+			b->built.message = TN_STR("no memory for its image");
+		} else {
+			memcpy(b->delta, f->delta.p, f->delta.len);
+			b->built.delta = (struct tn_str){ b->delta, f->delta.len };
+		}
+	}
 	b->built.exports = (struct tn_strv){ b->exports, 0 };
 	for (i = 0; i < f->exports.n && i < 8; i++) {
 		struct tn_str e = f->exports.v[i];
@@ -450,7 +467,7 @@ static const struct sv_worker_ops builder_ops = {
 };
 
 int
-sv_pool_build(struct sv_pool *p, int memfd, struct tn_frame *build, sv_pool_built *done, void *arg)
+sv_pool_build(struct sv_pool *p, struct tn_frame *build, sv_pool_built *done, void *arg)
 {
 	struct builder *b;
 
@@ -463,7 +480,7 @@ sv_pool_build(struct sv_pool *p, int memfd, struct tn_frame *build, sv_pool_buil
 	b->arg = arg;
 	b->stats = p->stats;
 	b->log_limit.burst = CONSOLE_BURST;
-	b->w = sv_worker_new(p->base, p->opt, p->current, p->next_worker, TN_ROLE_BUILDER, memfd,
+	b->w = sv_worker_new(p->base, p->opt, p->current, p->next_worker, TN_ROLE_BUILDER,
 	    p->decoder, &builder_ops, b);
 	if (b->w == NULL) {
 		free(b);
@@ -480,7 +497,7 @@ static bool
 spawn(struct sv_pool *p)
 {
 	struct sv_worker *w = sv_worker_new(p->base, p->opt, p->current, p->next_worker,
-	    TN_ROLE_WORKER, -1, p->decoder, &worker_ops, p);
+	    TN_ROLE_WORKER, p->decoder, &worker_ops, p);
 
 	if (w == NULL) {
 		tn_log(TN_LOG_ERROR, "no memory or descriptors for another worker");
@@ -929,7 +946,7 @@ sv_pool_free(struct sv_pool **pp)
 	while ((b = TAILQ_FIRST(&p->builders)) != NULL) {
 		TAILQ_REMOVE(&p->builders, b, link);
 		sv_worker_free(&b->w);
-		free(b);
+		builder_free(b);
 	}
 	while ((rc = TAILQ_FIRST(&p->recycles)) != NULL) {
 		TAILQ_REMOVE(&p->recycles, rc, link);

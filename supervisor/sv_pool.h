@@ -47,7 +47,7 @@ void sv_pool_on_zygote_dead(struct sv_pool *p, uint64_t number, int status);
 /* The generation that serves; NULL: none yet, or just lost. */
 const struct sv_generation *sv_pool_generation(const struct sv_pool *p);
 
-/* A worker with room, one that was last given `image` if there is one; NULL: none. */
+/* A worker with room, one that has `image` at hand if there is one; NULL: none. */
 struct sv_worker *sv_pool_pick(struct sv_pool *p, uint64_t image);
 /* It was given a frame, or proved to be of no use: update who has room. */
 void sv_pool_touch(struct sv_pool *p, struct sv_worker *w);
@@ -56,14 +56,12 @@ void sv_pool_unavailable(struct sv_pool *p, struct sv_worker *w);
 void sv_pool_balance(struct sv_pool *p);
 
 /*
- * A builder for the memfd (borrowed).  `done` is called once, after the builder
- * was reaped: f is its BUILT or NULL when it died; then text says how, and fault
- * whose it is: the contract's (COMPILE) or ours.
+ * A builder.  `done` is called once, after it was reaped: f is its BUILT or NULL when
+ * it died; then text says how, and fault whose it is: the contract's (COMPILE) or ours.
  */
 typedef void sv_pool_built(void *arg, const struct tn_frame_built *f, enum tn_fault fault,
     const char *text);
-int sv_pool_build(struct sv_pool *p, int memfd, struct tn_frame *build, sv_pool_built *done,
-    void *arg);
+int sv_pool_build(struct sv_pool *p, struct tn_frame *build, sv_pool_built *done, void *arg);
 
 /*
  * Replace workers: one by pid, those that last ran a contract, or all (both

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "sv_generation.h"
+#include "sv_image.h"
 #include "tn_clock.h"
 #include "tn_fd.h"
 #include "tn_log.h"
@@ -29,7 +30,6 @@
 struct out {
 	struct out	*next;
 	struct tn_buf	 buf;
-	int		 fd;
 };
 
 /* Frames are encoded here, one at a time; the front has one thread. */
@@ -66,7 +66,6 @@ close_channel(struct sv_worker *w)
 	while ((o = w->out_head) != NULL) {
 		w->out_head = o->next;
 		w->nout--;
-		tn_fd_close(&o->fd);
 		tn_buf_fini(&o->buf);
 		free(o);
 	}
@@ -108,14 +107,13 @@ flush_out(struct sv_worker *w)
 	ssize_t n;
 
 	while ((o = w->out_head) != NULL) {
-		n = tn_fd_send(w->fd, o->buf.p, o->buf.len, &o->fd, o->fd >= 0 ? 1 : 0);
+		n = tn_fd_send(w->fd, o->buf.p, o->buf.len, NULL, 0);
 		if (n == TN_EAGAIN) {
 			event_add(w->ev_write, NULL);
 			return 0;
 		}
 		if (n < 0)
 			return (int)n;
-		tn_fd_close(&o->fd);
 		tn_buf_consume(&o->buf, (size_t)n);
 		if (o->buf.len > 0)
 			continue;
@@ -131,17 +129,14 @@ flush_out(struct sv_worker *w)
 
 /* What of scratch was not sent waits until the socket has room. */
 static int
-queue_rest(struct sv_worker *w, size_t sent, int fd)
+queue_rest(struct sv_worker *w, size_t sent)
 {
 	struct out *o;
 
 	if (w->nout == OUT_MAX || (o = calloc(1, sizeof(*o))) == NULL)
 		return TN_ENOMEM;
-	o->fd = -1;
 	tn_buf_append(&o->buf, scratch.p + sent, scratch.len - sent);
-	if (o->buf.failed || (fd >= 0 && (o->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) ||
-	    event_add(w->ev_write, NULL) != 0) {
-		tn_fd_close(&o->fd);
+	if (o->buf.failed || event_add(w->ev_write, NULL) != 0) {
 		tn_buf_fini(&o->buf);
 		free(o);
 		return TN_ENOMEM;
@@ -158,7 +153,7 @@ queue_rest(struct sv_worker *w, size_t sent, int fd)
  * frame may have gone out.
  */
 static int
-send_frame(struct sv_worker *w, const struct tn_frame *f, int fd)
+send_frame(struct sv_worker *w, const struct tn_frame *f)
 {
 	ssize_t n = 0;
 	int err;
@@ -169,14 +164,12 @@ send_frame(struct sv_worker *w, const struct tn_frame *f, int fd)
 	if ((err = tn_frame_encode(&scratch, f)) != 0)
 		return err;
 	if (w->out_head == NULL)
-		n = tn_fd_send(w->fd, scratch.p, scratch.len, &fd, fd >= 0 ? 1 : 0);
+		n = tn_fd_send(w->fd, scratch.p, scratch.len, NULL, 0);
 	if (n == (ssize_t)scratch.len)
 		return 0;
-	if (n > 0)
-		fd = -1;			/* it went with the first byte */
 	if (n == TN_EAGAIN)
 		n = 0;
-	if (n < 0 || queue_rest(w, (size_t)n, fd) != 0) {
+	if (n < 0 || queue_rest(w, (size_t)n) != 0) {
 		if (n != TN_ECLOSED)
 			sv_worker_kill(w);
 		return TN_ECLOSED;
@@ -201,7 +194,7 @@ step(struct sv_worker *w, enum tn_wevent ev)
 		struct tn_frame f = { .type = TN_FRAME_RETIRE,
 		    .retire = { .reason = w->retire_reason } };
 
-		(void)send_frame(w, &f, -1);	/* a dead one shows as EOF */
+		(void)send_frame(w, &f);	/* a dead one shows as EOF */
 	}
 	if (s.next == TN_WS_DEAD && old != TN_WS_DEAD) {
 		w->dead_us = tn_clock_us();
@@ -240,7 +233,7 @@ on_deadline(evutil_socket_t fd, short what, void *arg)
 		return;
 	limit = (uint64_t)w->opt->deadline_ms * 1000;
 	if (w->role == TN_ROLE_BUILDER)
-		limit += 1000000;	/* copying the base heap */
+		limit += 1000000;	/* comparing the heap with the base */
 	if (w->deadline_stage == 1)
 		limit += (uint64_t)w->opt->deadline_grace_ms * 1000;
 	if (elapsed < limit) {
@@ -266,7 +259,7 @@ on_sleep(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (w->nframes > 0 && w->frame[0]->id == w->sleep_id && send_frame(w, &f, -1) != 0)
+	if (w->nframes > 0 && w->frame[0]->id == w->sleep_id && send_frame(w, &f) != 0)
 		step(w, TN_WEV_EXIT);
 }
 
@@ -285,6 +278,10 @@ on_reply(struct sv_worker *w, const struct tn_frame_reply *f)
 	rq = w->frame[i];
 	forget_frame(w, i);
 	w->requests++;
+	if (f->fault == TN_FAULT_INTERNAL) {	/* perhaps it has not what we believe */
+		sv_kept_forget(&w->kept);
+		w->image = 0;
+	}
 	if (i == 0) {				/* else the first one's time goes on */
 		w->head_since_us = tn_clock_us();
 		w->deadline_stage = 0;
@@ -362,6 +359,14 @@ on_frame(struct sv_worker *w, const struct tn_frame *f)
 	}
 }
 
+/* What may have come and not be whole: an answer at most, or whatever a frame can have. */
+static size_t
+in_max(const struct sv_worker *w)
+{
+	return w->role == TN_ROLE_BUILDER ? TN_FRAME_MAX + IN_MARGIN :
+	    (size_t)w->opt->reply_max + IN_MARGIN;
+}
+
 /* Read once; decode what is whole. False: the channel is at its end. */
 static bool
 read_channel(struct sv_worker *w)
@@ -410,7 +415,7 @@ read_channel(struct sv_worker *w)
 	tn_buf_consume(&w->in, off);
 	if (w->in.len == 0 && w->in.cap > 4 * READ_CHUNK)
 		tn_buf_fini(&w->in);		/* one large answer should not be kept for ever */
-	w->in.max = w->opt->reply_max + IN_MARGIN;
+	w->in.max = in_max(w);
 	return true;
 }
 
@@ -451,11 +456,11 @@ on_write(evutil_socket_t fd, short what, void *arg)
 
 struct sv_worker *
 sv_worker_new(struct event_base *base, const struct tn_options *opt, struct sv_generation *g,
-    uint64_t number, enum tn_zy_role role, int memfd, struct tn_frame_decoder *decoder,
+    uint64_t number, enum tn_zy_role role, struct tn_frame_decoder *decoder,
     const struct sv_worker_ops *ops, void *arg)
 {
 	struct sv_worker *w = calloc(1, sizeof(*w));
-	int pair[2] = { -1, -1 }, slots = -1, fds[3];
+	int pair[2] = { -1, -1 }, slots = -1, fds[2];
 
 	if (w == NULL)
 		return NULL;
@@ -463,7 +468,7 @@ sv_worker_new(struct event_base *base, const struct tn_options *opt, struct sv_g
 	    .state = TN_WS_SPAWNED, .pidfd = -1, .born_us = tn_clock_us(), .base = base, .opt = opt,
 	    .ops = ops, .arg = arg, .fd = -1, .decoder = decoder, .slots = MAP_FAILED };
 	w->out_tail = &w->out_head;
-	w->in.max = opt->reply_max + IN_MARGIN;
+	w->in.max = in_max(w);
 	w->ev_deadline = evtimer_new(base, on_deadline, w);
 	w->ev_sleep = evtimer_new(base, on_sleep, w);
 	if (w->ev_deadline == NULL || w->ev_sleep == NULL ||
@@ -482,10 +487,9 @@ sv_worker_new(struct event_base *base, const struct tn_options *opt, struct sv_g
 	w->ev_write = event_new(base, w->fd, EV_WRITE, on_write, w);
 	fds[0] = pair[1];
 	fds[1] = slots;
-	fds[2] = memfd;
 	if (w->ev_read == NULL || w->ev_write == NULL || tn_fd_nonblock(w->fd) != 0 ||
 	    event_add(w->ev_read, NULL) != 0 ||
-	    sv_generation_spawn(g, number, role, fds, memfd >= 0 ? 3 : 2) != 0)
+	    sv_generation_spawn(g, number, role, fds) != 0)
 		goto fail;
 	tn_fd_close(&pair[1]);
 	tn_fd_close(&slots);
@@ -531,11 +535,12 @@ sv_worker_room(const struct sv_worker *w, unsigned depth)
 }
 
 int
-sv_worker_invoke(struct sv_worker *w, struct sv_request *rq, struct tn_frame *f, int image_fd)
+sv_worker_invoke(struct sv_worker *w, struct sv_request *rq, struct tn_frame *f,
+    const struct sv_image *im)
 {
 	unsigned slot, i;
 	bool used[TN_DEPTH_MAX] = { false };
-	int err;
+	int kept = -1, err;
 
 	for (i = 0; i < w->nframes; i++)
 		used[w->slot_of[i]] = true;
@@ -545,9 +550,22 @@ sv_worker_invoke(struct sv_worker *w, struct sv_request *rq, struct tn_frame *f,
 		return TN_EBUSY;
 	f->invoke.id = rq->id;
 	f->invoke.slot = slot;
+	f->invoke.image = f->invoke.image_slot = 0;
+	f->invoke.delta = TN_STR("");
+	if (im != NULL) {
+		f->invoke.image = im->number;
+		if ((kept = sv_kept_find(&w->kept, im->number)) < 0) {
+			kept = (int)sv_kept_place(&w->kept);
+			f->invoke.delta = (struct tn_str){ im->p, im->bytes };
+		}
+		f->invoke.image_slot = (uint64_t)kept;
+	}
 	atomic_store(&w->slots->frame[slot], tn_slot_word(rq->id, TN_SLOT_QUEUED));
-	if ((err = send_frame(w, f, image_fd)) != 0)
+	if ((err = send_frame(w, f)) != 0)
 		return err;
+	if (im != NULL)
+		sv_kept_use(&w->kept, (unsigned)kept, im->number);
+	w->image = f->invoke.image;
 	w->frame[w->nframes] = rq;
 	w->slot_of[w->nframes] = slot;
 	w->nframes++;
@@ -564,7 +582,7 @@ sv_worker_invoke(struct sv_worker *w, struct sv_request *rq, struct tn_frame *f,
 int
 sv_worker_build(struct sv_worker *w, struct tn_frame *f)
 {
-	int err = send_frame(w, f, -1);
+	int err = send_frame(w, f);
 
 	if (err != 0)
 		return err;

@@ -14,6 +14,7 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "sv_kept.h"
 #include "sv_request.h"
 #include "tn_frame.h"
 #include "tn_slots.h"
@@ -22,6 +23,7 @@
 
 struct sv_worker;
 struct sv_generation;
+struct sv_image;
 struct tn_options;
 
 /* Calls up; none frees the worker but by sv_worker_free, which defers safely. */
@@ -50,7 +52,8 @@ struct sv_worker {
 	uint64_t	 born_us, idle_since_us;
 	uint64_t	 requests, max_requests;
 	uint64_t	 private_bytes;
-	uint64_t	 image;			/* number of the image it was last given */
+	uint64_t	 image;			/* number of the image that it ran last */
+	struct sv_kept	 kept;			/* that one and others */
 	char		 contract[SV_CONTRACT_MAX + 1];
 	bool		 exited;		/* the zygote has reaped it */
 	bool		 closed;		/* its channel is gone */
@@ -85,12 +88,9 @@ struct sv_worker {
 	bool		 condemned;
 };
 
-/*
- * Ask the generation for a process.  `memfd` >= 0: a builder's image (borrowed).
- * NULL: out of memory or descriptors.
- */
+/* Ask the generation for a process.  NULL: out of memory or descriptors. */
 struct sv_worker *sv_worker_new(struct event_base *base, const struct tn_options *opt,
-    struct sv_generation *g, uint64_t number, enum tn_zy_role role, int memfd,
+    struct sv_generation *g, uint64_t number, enum tn_zy_role role,
     struct tn_frame_decoder *decoder, const struct sv_worker_ops *ops, void *arg);
 void sv_worker_free(struct sv_worker **w);
 
@@ -98,12 +98,13 @@ void sv_worker_free(struct sv_worker **w);
 bool sv_worker_room(const struct sv_worker *w, unsigned depth);
 
 /*
- * Give it a request; f->invoke's id and slot are set here.  image_fd >= 0 goes
- * with it (borrowed).  Else rq is still the caller's: TN_ELIMIT and TN_ENOMEM say
+ * Give it a request with an image, or NULL; f->invoke's id, slot and what it says of
+ * the image are set here.  Not 0: rq is still the caller's: TN_ELIMIT and TN_ENOMEM say
  * that it cannot be sent to anybody, TN_ECLOSED and TN_EBUSY that this worker is of
  * no use (and killed, if need be).
  */
-int sv_worker_invoke(struct sv_worker *w, struct sv_request *rq, struct tn_frame *f, int image_fd);
+int sv_worker_invoke(struct sv_worker *w, struct sv_request *rq, struct tn_frame *f,
+    const struct sv_image *im);
 /* Builder: send BUILD. */
 int sv_worker_build(struct sv_worker *w, struct tn_frame *f);
 /* Finish and exit. */

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include <dirent.h>
+#include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -44,14 +45,17 @@
 struct proc {
 	uint64_t	 number;
 	enum tn_zy_role	 role;
-	int		 fd, slots_fd, memfd;
+	int		 fd, slots_fd;
 	struct tn_slots	*slots;
 	bool		 gone;
 	unsigned	 alarms, kills;
 	struct tn_buf	 in;
 	size_t		 used;
-	int		 image;		/* descriptor that came with its last frame, or -1 */
 	struct tn_frame	 f;		/* its last frame */
+	struct {			/* the images that it keeps */
+		uint64_t number;
+		char	 of;		/* first letter of its contract */
+	} kept[TN_IMAGES_MAX];
 };
 
 /* What became of a request. */
@@ -192,9 +196,9 @@ on_spawn(const struct tn_zy_cmd *cmd, const int *fds, int nfds)
 	struct proc *p = &t.proc[t.nprocs++];
 
 	assert_true(t.nprocs < PROCS_MAX);
-	assert_int_equal(nfds, cmd->role == TN_ROLE_BUILDER ? 3 : 2);
+	assert_int_equal(nfds, 2);
 	*p = (struct proc){ .number = cmd->worker, .role = cmd->role, .fd = fds[0],
-	    .slots_fd = fds[1], .memfd = nfds == 3 ? fds[2] : -1, .image = -1 };
+	    .slots_fd = fds[1] };
 	assert_int_equal(tn_fd_nonblock(p->fd), 0);
 	p->slots = mmap(NULL, TN_SLOTS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, p->slots_fd, 0);
 	assert_ptr_not_equal(p->slots, MAP_FAILED);
@@ -206,11 +210,11 @@ static void
 obey(void)
 {
 	struct tn_zy_cmd cmd;
-	int fds[3], nfds;
+	int fds[2], nfds;
 	unsigned i;
 
 	while (t.zygote >= 0) {
-		nfds = 3;
+		nfds = 2;
 		if (tn_fd_recv(t.zygote, &cmd, sizeof(cmd), fds, &nfds) != sizeof(cmd))
 			return;
 		if (cmd.op == TN_ZY_SPAWN)
@@ -254,8 +258,6 @@ close_proc(struct proc *p)
 	p->gone = true;
 	tn_fd_close(&p->fd);
 	tn_fd_close(&p->slots_fd);
-	tn_fd_close(&p->memfd);
-	tn_fd_close(&p->image);
 	if (p->slots != NULL)
 		munmap(p->slots, TN_SLOTS_BYTES);
 	p->slots = NULL;
@@ -319,9 +321,17 @@ static void
 say(struct proc *p, const struct tn_frame *f)
 {
 	struct tn_buf out = { 0 };
+	ssize_t n;
 
 	assert_int_equal(tn_frame_encode(&out, f), 0);
-	assert_int_equal(send(p->fd, out.p, out.len, MSG_NOSIGNAL), (ssize_t)out.len);
+	while (out.len > 0) {		/* more than the socket holds: the front reads meanwhile */
+		n = send(p->fd, out.p, out.len, MSG_NOSIGNAL);
+		assert_true(n > 0 || (n < 0 && errno == EAGAIN));
+		if (n > 0)
+			tn_buf_consume(&out, (size_t)n);
+		if (out.len > 0)
+			event_base_loop(t.base, EVLOOP_NONBLOCK);
+	}
 	tn_buf_fini(&out);
 }
 
@@ -335,34 +345,48 @@ say_ready(struct proc *p)
 	turn();
 }
 
+/* p takes the image that comes with its frame; without one it has it already. */
+static void
+keep(struct proc *p)
+{
+	const struct tn_frame_invoke *f = &p->f.invoke;
+
+	if (f->image == 0)
+		return;
+	assert_true(f->image_slot < TN_IMAGES_MAX);
+	if (f->delta.len > 0) {
+		p->kept[f->image_slot].number = f->image;
+		p->kept[f->image_slot].of = f->delta.p[0];
+	}
+	assert_int_equal(p->kept[f->image_slot].number, f->image);
+	assert_int_equal(p->kept[f->image_slot].of, f->contract.p[0]);
+}
+
 /* The next frame that p was sent, of this type, in p->f; false: there is none. */
 static bool
 has_frame(struct proc *p, enum tn_frame_type type)
 {
 	char chunk[65536];
-	int fd = -1, nfds;
+	unsigned left = TURNS_MAX;
 	ssize_t n;
+	int err;
 
 	turn();
 	tn_buf_consume(&p->in, p->used);
 	p->used = 0;
-	tn_fd_close(&p->image);
-	for (;;) {
-		nfds = 1;
-		n = tn_fd_recv(p->fd, chunk, sizeof(chunk), &fd, &nfds);
-		if (n <= 0)
-			break;
-		if (nfds == 1) {
-			assert_int_equal(p->image, -1);
-			p->image = fd;
-		}
-		tn_buf_append(&p->in, chunk, (size_t)n);
-	}
-	if (p->in.len == 0)
-		return false;
-	assert_int_equal(tn_frame_decode(t.decoder, TN_DIR_TO_WORKER, p->in.p, p->in.len, &p->f,
-	    &p->used), 0);
+	do {				/* a long one comes in pieces */
+		event_base_loop(t.base, EVLOOP_NONBLOCK);
+		while ((n = tn_fd_recv(p->fd, chunk, sizeof(chunk), NULL, NULL)) > 0)
+			tn_buf_append(&p->in, chunk, (size_t)n);
+		if (p->in.len == 0)
+			return false;
+		err = tn_frame_decode(t.decoder, TN_DIR_TO_WORKER, p->in.p, p->in.len, &p->f,
+		    &p->used);
+	} while (err == TN_EAGAIN && left-- > 0);
+	assert_int_equal(err, 0);
 	assert_int_equal(p->f.type, type);
+	if (type == TN_FRAME_INVOKE)
+		keep(p);
 	return true;
 }
 
@@ -391,20 +415,28 @@ reply(struct proc *p, const char *body)
 	turn();
 }
 
-/* p, a builder, makes the image that it is asked for. */
+/* p, a builder, makes an image of so many bytes. */
+static void
+build_of(struct proc *p, size_t bytes)
+{
+	struct tn_str export = TN_STR("get");
+	struct tn_frame f = { .type = TN_FRAME_BUILT };
+	char *delta = malloc(bytes);
+
+	assert_non_null(delta);
+	assert_true(has_frame(p, TN_FRAME_BUILD));
+	memset(delta, p->f.build.contract.p[0], bytes);
+	f.built = (struct tn_frame_built){ .id = p->f.build.id, .message = TN_STR(""),
+	    .exports = { &export, 1 }, .delta = { delta, bytes } };
+	say(p, &f);
+	free(delta);
+	die(p, 0);
+}
+
 static void
 build(struct proc *p)
 {
-	static const char bytes[IMAGE_BYTES];
-	struct tn_str export = TN_STR("get");
-	struct tn_frame f = { .type = TN_FRAME_BUILT };
-
-	assert_true(has_frame(p, TN_FRAME_BUILD));
-	assert_int_equal(pwrite(p->memfd, bytes, sizeof(bytes), 0), sizeof(bytes));
-	f.built = (struct tn_frame_built){ .id = p->f.build.id, .message = TN_STR(""),
-	    .exports = { &export, 1 }, .bytes = sizeof(bytes) };
-	say(p, &f);
-	die(p, 0);
+	build_of(p, IMAGE_BYTES);
 }
 
 static void
@@ -589,9 +621,8 @@ the_first_request_waits_for_its_image_and_for_a_worker(void **state)
 	take(w);
 	assert_true(tn_str_is(w->f.invoke.contract, "a"));
 	assert_true(tn_str_is(w->f.invoke.function, "get"));
-	assert_int_equal(w->f.invoke.image_follows, 1);
-	assert_int_equal(w->f.invoke.image_bytes, t.opt->memory_max);
-	assert_true(w->image >= 0);
+	assert_true(w->f.invoke.image > 0);
+	assert_int_equal(w->f.invoke.delta.len, IMAGE_BYTES);
 	assert_int_equal(w->f.invoke.seed.len, 32);
 	reply(w, "hello");
 	assert_answered(&r, "hello");
@@ -645,8 +676,7 @@ a_worker_that_has_the_image_is_preferred_and_not_sent_it_again(void **state)
 	get(&c, "a");
 	assert_false(has_frame(has_b, TN_FRAME_INVOKE));
 	take(has_a);
-	assert_int_equal(has_a->f.invoke.image_follows, 0);
-	assert_int_equal(has_a->image, -1);
+	assert_int_equal(has_a->f.invoke.delta.len, 0);
 }
 
 static void
@@ -1188,7 +1218,7 @@ an_evicted_image_is_built_again(void **state)
 	assert_false(has_frame(worker(0), TN_FRAME_INVOKE));
 	build_next();
 	take(worker(0));
-	assert_true(worker(0)->image >= 0);
+	assert_int_equal(worker(0)->f.invoke.delta.len, IMAGE_BYTES);
 	reply(worker(0), "again");
 	assert_answered(&r, "again");
 	assert_int_equal(t.stats.images_built, 3);
@@ -1218,10 +1248,219 @@ a_new_generation_drops_the_images_and_builds_them_again(void **state)
 	assert_false(has_frame(worker(0), TN_FRAME_INVOKE));
 	build_next();
 	take(worker(0));
-	assert_int_equal(worker(0)->f.invoke.image_follows, 1);
+	assert_int_equal(worker(0)->f.invoke.delta.len, IMAGE_BYTES);
 	reply(worker(0), "new");
 	assert_answered(&r, "new");
 	assert_int_equal(t.failed, 0);
+}
+
+/* The contract is asked for and answers; was its image sent? */
+static bool
+sends_image(const char *contract)
+{
+	struct result r = { 0 };
+
+	get(&r, contract);
+	if (count(TN_ROLE_BUILDER) > 0)
+		build_next();
+	take(worker(0));
+	reply(worker(0), "");
+	assert_answered(&r, "");
+	return worker(0)->f.invoke.delta.len > 0;
+}
+
+static void
+contracts_that_alternate_are_sent_to_a_worker_once(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	serve();
+	assert_true(sends_image("a"));
+	assert_true(sends_image("b"));
+	for (i = 0; i < 5; i++) {
+		assert_false(sends_image("a"));
+		assert_false(sends_image("b"));
+	}
+}
+
+static void
+the_image_that_was_used_longest_ago_makes_room(void **state)
+{
+	char id[2] = "a";
+	unsigned i;
+
+	(void)state;
+	serve();
+	for (i = 0; i <= TN_IMAGES_MAX; i++) {
+		id[0] = (char)('a' + i);
+		put(id, "exports.get = 1;");
+		assert_true(sends_image(id));
+		if (i > 0)
+			assert_false(sends_image("a"));	/* used all the time */
+	}
+	assert_true(sends_image("b"));
+	assert_false(sends_image("a"));
+	assert_false(sends_image("d"));
+	assert_true(sends_image("c"));
+}
+
+static void
+frames_that_wait_in_a_worker_have_their_images_when_their_turn_comes(void **state)
+{
+	struct result r[TN_IMAGES_MAX + 2] = { 0 };
+	char id[2] = "a";
+	unsigned i;
+
+	(void)state;
+	t.opt->worker_depth = TN_DEPTH_MAX;
+	serve();
+	for (i = 0; i < TN_IMAGES_MAX + 2; i++) {
+		id[0] = (char)('a' + i);
+		put(id, "exports.get = 1;");
+		load(id);
+	}
+	for (i = 0; i < TN_IMAGES_MAX + 2; i++) {
+		id[0] = (char)('a' + i);
+		get(&r[i], id);
+	}
+	for (i = 0; i < TN_IMAGES_MAX + 2; i++) {
+		take(worker(0));		/* keep() looks */
+		assert_int_equal(worker(0)->f.invoke.contract.p[0], 'a' + (int)i);
+		reply(worker(0), "");
+		assert_answered(&r[i], "");
+	}
+}
+
+static void
+a_new_version_has_a_new_image_while_the_old_one_still_runs(void **state)
+{
+	struct result old = { 0 }, new = { 0 };
+	uint64_t before;
+
+	(void)state;
+	t.opt->worker_depth = 2;
+	serve();
+	load("a");
+	get(&old, "a");
+	take(worker(0));
+	before = worker(0)->f.invoke.image;
+	put("a", "exports.get = 'changed';");
+	sv_contracts_reload(sv_dispatch_contracts(t.d));
+	build_next();
+	get(&new, "a");
+	reply(worker(0), "old");
+	assert_answered(&old, "old");
+	take(worker(0));
+	assert_true(worker(0)->f.invoke.image > before);
+	assert_int_equal(worker(0)->f.invoke.delta.len, IMAGE_BYTES);
+	reply(worker(0), "new");
+	assert_answered(&new, "new");
+	sv_dispatch_gauges(t.d);
+	assert_int_equal(t.stats.images, 1);
+}
+
+static void
+a_worker_that_fails_is_sent_its_images_again(void **state)
+{
+	struct result r = { 0 };
+	struct tn_frame f = { .type = TN_FRAME_REPLY };
+
+	(void)state;
+	serve();
+	assert_true(sends_image("a"));
+	assert_true(sends_image("b"));
+	get(&r, "a");
+	take(worker(0));
+	f.reply = (struct tn_frame_reply){ .id = worker(0)->f.invoke.id,
+	    .message = TN_STR("the image is not here"), .fault = TN_FAULT_INTERNAL };
+	say(worker(0), &f);
+	turn();
+	assert_fault(&r, TN_FAULT_INTERNAL);
+	assert_true(sends_image("b"));
+	assert_true(sends_image("a"));
+	assert_false(sends_image("b"));
+}
+
+static void
+an_idle_worker_that_keeps_the_image_is_preferred(void **state)
+{
+	struct result r = { 0 }, s = { 0 };
+	struct proc *first, *second;
+
+	(void)state;
+	t.opt->workers_min = t.opt->workers_max = 2;
+	serve();
+	put("c", "exports.get = 3;");
+	load("a");
+	load("b");
+	load("c");
+	get(&r, "a");
+	get(&s, "c");
+	first = worker(has_frame(worker(0), TN_FRAME_INVOKE) &&
+	    worker(0)->f.invoke.contract.p[0] == 'a' ? 0 : 1);
+	second = first == worker(0) ? worker(1) : worker(0);
+	if (first != worker(0))
+		assert_true(has_frame(first, TN_FRAME_INVOKE));
+	else
+		assert_true(has_frame(second, TN_FRAME_INVOKE));
+	reply(second, "");
+	reply(first, "");		/* the last to be used */
+	r = (struct result){ 0 };
+	get(&r, "b");
+	assert_true(has_frame(first, TN_FRAME_INVOKE));
+	reply(first, "");
+	s = (struct result){ 0 };
+	get(&s, "c");			/* so that the other is the last to be used */
+	assert_true(has_frame(second, TN_FRAME_INVOKE));
+	reply(second, "");
+	r = (struct result){ 0 };
+	get(&r, "a");			/* neither ran it last */
+	assert_true(has_frame(first, TN_FRAME_INVOKE));
+	assert_int_equal(first->f.invoke.delta.len, 0);
+	reply(first, "kept");
+	assert_answered(&r, "kept");
+}
+
+static void
+an_image_that_fits_in_no_frame_is_refused_when_it_is_built(void **state)
+{
+	struct result r = { 0 };
+	size_t most = TN_FRAME_MAX - (size_t)t.opt->body_max - (1u << 20);
+	struct proc *b;
+
+	(void)state;
+	serve();
+	get(&r, "a");
+	b = living(TN_ROLE_BUILDER, 0);
+	say_ready(b);
+	build_of(b, most + 1);
+	assert_fault(&r, TN_FAULT_MEMORY);
+	assert_int_equal(t.stats.images_failed, 1);
+	r = (struct result){ 0 };
+	get(&r, "b");
+	b = living(TN_ROLE_BUILDER, 0);
+	say_ready(b);
+	build_of(b, most);
+	assert_int_equal(r.n, 0);
+	assert_int_equal(t.stats.images_built, 1);
+	assert_true(has_frame(worker(0), TN_FRAME_INVOKE));
+	assert_int_equal(worker(0)->f.invoke.delta.len, most);
+}
+
+static void
+a_builder_that_sends_no_image_has_built_nothing(void **state)
+{
+	struct result r = { 0 };
+	struct proc *b;
+
+	(void)state;
+	serve();
+	get(&r, "a");
+	b = living(TN_ROLE_BUILDER, 0);
+	say_ready(b);
+	build_of(b, 0);
+	assert_fault(&r, TN_FAULT_COMPILE);
 }
 
 /* The next generation, and its one worker. */
@@ -1516,6 +1755,14 @@ main(void)
 		TEST(nobody_can_cut_off_the_page_that_the_front_reads),
 		TEST(an_evicted_image_is_built_again),
 		TEST(a_new_generation_drops_the_images_and_builds_them_again),
+		TEST(contracts_that_alternate_are_sent_to_a_worker_once),
+		TEST(the_image_that_was_used_longest_ago_makes_room),
+		TEST(frames_that_wait_in_a_worker_have_their_images_when_their_turn_comes),
+		TEST(a_new_version_has_a_new_image_while_the_old_one_still_runs),
+		TEST(a_worker_that_fails_is_sent_its_images_again),
+		TEST(an_idle_worker_that_keeps_the_image_is_preferred),
+		TEST(an_image_that_fits_in_no_frame_is_refused_when_it_is_built),
+		TEST(a_builder_that_sends_no_image_has_built_nothing),
 		TEST(a_contract_whose_build_kills_each_zygote_is_given_up),
 		TEST(a_contract_that_served_and_then_kills_zygotes_is_given_up_until_a_reload),
 		TEST(after_a_zygotes_death_images_are_built_one_by_one),

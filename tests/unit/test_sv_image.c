@@ -9,15 +9,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include "sv_contract.h"
 #include "sv_image.h"
-#include "tn_err.h"
-#include "tn_fd.h"
 
 #define BYTES 65536u
 
@@ -46,38 +39,35 @@ teardown(void **state)
 static void
 adopt(struct sv_version *ver)
 {
-	int fd = tn_fd_memfd("test", BYTES);
+	static char bytes[BYTES];
 
-	assert_true(fd >= 0);
-	assert_int_equal(sv_image_adopt(&is, ver, &fd, 1, BYTES), 0);
-	assert_int_equal(fd, -1);
+	assert_int_equal(sv_image_adopt(&is, ver, 7, (struct tn_str){ bytes, BYTES }), 0);
 }
 
 static void
-an_adopted_image_cannot_be_written_any_more(void **state)
+an_image_is_a_copy_of_what_the_builder_sent(void **state)
+{
+	char sent[] = "abc\0def";
+
+	(void)state;
+	assert_int_equal(sv_image_adopt(&is, &v[0], 7, (struct tn_str){ sent, 7 }), 0);
+	sent[0] = 'x';
+	assert_int_equal(v[0].image->bytes, 7);
+	assert_memory_equal(v[0].image->p, "abc\0def", 7);
+	assert_int_equal(v[0].image->generation, 7);
+	assert_int_equal(is.bytes, 7);
+}
+
+static void
+a_new_image_takes_the_place_of_the_versions_old_one(void **state)
 {
 	(void)state;
 	adopt(&v[0]);
-	assert_int_equal(pwrite(v[0].image->memfd, "x", 1, 0), -1);
-	assert_int_equal(errno, EPERM);
-	assert_int_equal(ftruncate(v[0].image->memfd, 0), -1);
-	assert_ptr_equal(mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, v[0].image->memfd, 0),
-	    MAP_FAILED);
-}
-
-static void
-an_image_that_somebody_still_writes_is_refused(void **state)
-{
-	int fd = tn_fd_memfd("test", BYTES);
-	void *p = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-	(void)state;
-	assert_ptr_not_equal(p, MAP_FAILED);
-	assert_int_equal(sv_image_adopt(&is, &v[0], &fd, 1, BYTES), TN_ESYS);
-	assert_null(v[0].image);
-	assert_true(fd >= 0);
-	munmap(p, BYTES);
-	tn_fd_close(&fd);
+	assert_int_equal(sv_image_adopt(&is, &v[0], 7, TN_STR("small")), 0);
+	assert_int_equal(v[0].image->bytes, 5);
+	assert_int_equal(is.bytes, 5);
+	assert_int_equal(is.count, 1);
+	assert_int_equal(is.evicted, 0);
 }
 
 static void
@@ -141,8 +131,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(an_adopted_image_cannot_be_written_any_more),
-		CASE(an_image_that_somebody_still_writes_is_refused),
+		CASE(an_image_is_a_copy_of_what_the_builder_sent),
+		CASE(a_new_image_takes_the_place_of_the_versions_old_one),
 		CASE(numbers_are_never_used_again),
 		CASE(the_least_recently_used_goes_first),
 		CASE(an_image_in_use_is_not_dropped),
