@@ -27,6 +27,7 @@ def faults():
 
 
 FAULT = faults()
+IMAGE = {"bin": "an image"}
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,7 @@ def test_fake_speaks_the_headers_protocol():
     assert int(re.search(r"^MAGIC = (\w+)", text, re.M).group(1), 16) == int(magic, 16)
     version = re.search(r"TN_FRAMES_VERSION (\d+)", (SOURCE / "common/frames.def").read_text())
     assert re.search(r"^FRAMES_VERSION = (\d+)", text, re.M).group(1) == version.group(1)
+    assert int(re.search(r"INTERNAL = (\d+)", text).group(1)) == FAULT["INTERNAL"][0]
 
 
 def test_fake_answers(puppet):
@@ -195,7 +197,7 @@ def test_a_frame_larger_than_any_reply_is_not_collected(puppet):
 LIES = {
     "a reply to a request it was not given": [["start"], ["frame", [4, 987654321, 0, "", 200, [], {"bin": "x"}, 0, 0, 0, 0, 0]]],
     "ready again": [["start"], ["ready"]],
-    "built, though nobody asked": [["start"], ["frame", [9, "$id", "", 0, ["get"], 4096, 1, 1]]],
+    "built, though nobody asked": [["start"], ["frame", [9, "$id", "", 0, ["get"], IMAGE, 1, 1]]],
     "a timer for another request": [["start"], ["frame", [5, 987654321, 1]]],
 }
 
@@ -496,12 +498,14 @@ BUILDERS = {
     "dies": [["exit", 1]],
     "is killed": [["kill", "SIGSEGV"]],
     "answers nothing and leaves": [["exit", 0]],
-    "answers for another build": [["frame", [9, 4711, "", 0, ["get"], 4096, 1, 1]], ["hang"]],
-    "exports nothing": [["frame", [9, "$id", "", 0, [], 4096, 1, 1]]],
-    "exports what nobody knows": [["frame", [9, "$id", "", 0, ["constructor", "__proto__"], 4096, 1, 1]]],
-    "says that it failed": [["frame", [9, "$id", "get.js:1: no", FAULT["COMPILE"][0], [], 0, 1, 1]]],
+    "answers for another build": [["frame", [9, 4711, "", 0, ["get"], IMAGE, 1, 1]], ["hang"]],
+    "exports nothing": [["frame", [9, "$id", "", 0, [], IMAGE, 1, 1]]],
+    "exports what nobody knows": [["frame", [9, "$id", "", 0, ["constructor", "__proto__"], IMAGE, 1, 1]]],
+    "says that it failed": [["frame", [9, "$id", "get.js:1: no", FAULT["COMPILE"][0], [], {"bin": ""}, 1, 1]]],
+    "sends no image": [["built", 0]],
     "sends garbage": [["raw", "ffffffff"], ["hang"]],
-    "answers and then dies badly": [["frame", [9, "$id", "", 0, ["get"], 4096, 1, 1]], ["exit", 7]],
+    "sends what no frame can hold": [["flood", 17 << 20], ["hang"]],
+    "answers and then dies badly": [["frame", [9, "$id", "", 0, ["get"], IMAGE, 1, 1]], ["exit", 7]],
 }
 
 
@@ -525,7 +529,7 @@ def test_builder_that_is_never_ready_is_killed_and_the_contract_not_blamed(start
 
 def test_console_of_a_module_level_is_rate_limited(start):
     s = start(CONTRACTS, fake={"builder": {"invoke": [
-        ["log", 5000, "chatter"], ["frame", [9, "$id", "", 0, ["get"], 4096, 1, 1]]]}}, workers_min=1)
+        ["log", 5000, "chatter"], ["frame", [9, "$id", "", 0, ["get"], IMAGE, 1, 1]]]}}, workers_min=1)
     assert s.get("/c").status == 200
     assert 0 < len(s.log_lines("console", "chatter")) < 1000
     assert count(s, "log_dropped") > 4000
@@ -545,12 +549,74 @@ def test_builder_that_does_not_end_is_killed(start, steps):
     until("no builder is left", lambda: len(s.worker_pids()) == 1)
 
 
+# -- images ---------------------------------------------------------------------------
+
+def test_each_contract_runs_on_its_own_image_whatever_makes_room_for_it(start):
+    """More contracts than a worker keeps images, in turns of each kind."""
+    names = [f"c{i}" for i in range(12)]
+    s = start({n: {"contract.js": f"exports.get = '{n}';"} for n in names}, fake={}, workers_min=1, workers_max=1)
+
+    def taken(name):
+        a = s.get(f"/{name}").json()
+        assert (a["contract"], a["image"]) == (name, f"{name}: exports.get = '{name}';")
+        return a["taken"]
+    for name in names:
+        before = taken(name)
+        assert taken(name) == before			# it has it now
+    for first, second in zip(names, names[1:] + names[:1]):
+        taken(first)
+        before = taken(second)
+        assert [taken(n) for n in (first, second, first)] == [before] * 3
+    before = taken(names[0])
+    for name in names:
+        taken(name)
+    assert taken(names[0]) == before + len(names)	# in a circle that is too wide none stays
+
+
+def test_worker_that_has_lost_its_images_gets_them_again(start):
+    s = start(CONTRACTS, fake={}, workers_min=1, workers_max=1)
+    assert s.get("/d").json()["taken"] == 1
+    assert play(s, ["start"], ["forget"], ["reply", 200, [], "x"], ["restored"]).status == 200
+    a = s.get("/c")
+    assert (a.status, a.code) == (500, "internal_error")
+    assert [s.get(p).json()["taken"] for p in ("/c", "/d", "/c")] == [3, 4, 4]
+
+
+def test_new_version_is_served_while_the_old_one_runs(start):
+    s = start(CONTRACTS, fake={}, workers_min=1, workers_max=2)
+    flag = s.dir / "go"
+    old = s.begin("POST", "/c", json.dumps([["await-file", str(flag)], ["answer"]]),
+                  {"content-type": "text/plain"})
+    until("it runs", lambda: count(s, "requests_running") == 1)
+    s.write("c", {"contract.js": "exports.get = 'the second';"})
+    s.ctl("reload", "c")
+    assert s.get("/c").json()["image"] == "c: exports.get = 'the second';"
+    flag.touch()
+    assert old.finish().json()["image"] == "c: " + CONTRACTS["c"]["contract.js"]
+    for _ in range(4):
+        assert s.get("/c").json()["image"] == "c: exports.get = 'the second';"
+    assert count(s, "images") == 1
+
+
+def test_image_as_large_as_a_frame_allows_is_served_and_a_larger_one_refused(start):
+    most = (16 << 20) - (1 << 20) - (1 << 20)		# less body_max, less what else is in a frame
+    s = start(CONTRACTS, fake={"builder": {"invoke": [["built", most + 1]]}}, workers_min=1)
+    a = s.get("/c")
+    assert (a.status, a.code) == (500, "memory_limit")
+    s.wait_log("contract not loaded", "contract=c", str(most))
+    s.fake.set({"builder": {"invoke": [["built", most]]}})
+    body = "x" * (1 << 20)
+    a = s.post("/d", body, headers={"content-type": "text/plain"})
+    assert (a.status, a.json()["image"]) == (200, "x" * 80)
+    assert count(s, "images_bytes") == most
+
+
 # -- what the server is patient with for some seconds; all of them at the same time --------
 
 @pytest.fixture(scope="module")
 def sluggards(start_module):
     """Servers, each in the middle of waiting for somebody."""
-    stays = [["frame", [9, "$id", "", 0, ["get"], 4096, 1, 1]], ["block", "SIGALRM", "SIGTERM"], ["hang"]]
+    stays = [["frame", [9, "$id", "", 0, ["get"], IMAGE, 1, 1]], ["block", "SIGALRM", "SIGTERM"], ["hang"]]
     builder = start_module(CONTRACTS, fake={"builder": {"invoke": stays}}, workers_min=1, queue_timeout_ms=30000)
     builder.pending = builder.begin("GET", "/c")
     retire = start_module(CONTRACTS, fake={"workers": {"1": {"retire": "ignore"}}}, workers_min=1)
