@@ -11,7 +11,7 @@
 #include "tn_err.h"
 
 int
-pol_fds(const int *keep, size_t nkeep, int free_fd, char err[POL_ERR_MAX])
+pol_fds(const int *keep, size_t nkeep, int end, char err[POL_ERR_MAX])
 {
 	unsigned from = 0;
 
@@ -26,12 +26,10 @@ pol_fds(const int *keep, size_t nkeep, int free_fd, char err[POL_ERR_MAX])
 	}
 	if (close_range(from, ~0u, 0) != 0)
 		return pol_err(err, "close_range");
-	/* The only number that can be mapped. */
-	for (int fd = 0; fd <= free_fd; fd++)
-		if ((fcntl(fd, F_GETFD) < 0) != (fd == free_fd)) {
-			(void)snprintf(err, POL_ERR_MAX,
-			    "descriptor %d is %s, so that an image would not be received as %d", fd,
-			    fd == free_fd ? "open" : "closed", free_fd);
+	for (int fd = 0; fd < end || fd < (int)from; fd++)
+		if ((fcntl(fd, F_GETFD) >= 0) != (fd < end)) {
+			(void)snprintf(err, POL_ERR_MAX, "descriptor %d is %s, but %d are to be open", fd,
+			    fd < end ? "closed" : "open", end);
 			return TN_EINVAL;
 		}
 	return 0;

@@ -54,7 +54,10 @@ int pol_limits_worker(const struct pol_memory *base, uint64_t more, int nofile,
  */
 int pol_pagemap(int proc_fd, int as, char err[POL_ERR_MAX]);
 
-/* pol_fds.c: close all but `keep`, ascending; then `free_fd` must be the lowest free one. */
-int pol_fds(const int *keep, size_t nkeep, int free_fd, char err[POL_ERR_MAX]);
+/*
+ * pol_fds.c: close all but `keep`, ascending; then all below `end` must be open and
+ * none else, so that a limit of `end` descriptors leaves room for no new one.
+ */
+int pol_fds(const int *keep, size_t nkeep, int end, char err[POL_ERR_MAX]);
 
 #endif

@@ -47,22 +47,17 @@
 
 static const struct pol_rule table[] = {
 	/*
-	 * A worker.  sendto, not sendmsg: no descriptor can be handed out.  Exact
-	 * addresses: whatever only lies within the arena could run over its end.
+	 * A worker.  recvfrom and sendto, not recvmsg and sendmsg: no descriptor can come
+	 * in or be handed out.  Exact addresses: whatever only lies within the arena could
+	 * run over its end.
 	 */
-	{ CALL(recvmsg), W | B, TESTS(IS(0, CHANNEL_FD), EQ(2, MSG_CMSG_CLOEXEC)) },
+	{ CALL(recvfrom), Z | W | B, TESTS(IS(0, CHANNEL_FD), EQ(3, 0), EQ(4, 0), EQ(5, 0)) },
 	{ CALL(sendto), W | B, TESTS(IS(0, CHANNEL_FD), UP_TO(2, SEND_MAX), EQ(3, MSG_NOSIGNAL),
 	    EQ(4, 0), EQ(5, 0)) },
 	{ CALL(getrusage), Z | W | SCAN | PAGEMAP, TESTS(EQ(0, RUSAGE_SELF)) },
 	{ CALL(ioctl), Z | W | SCAN, TESTS(IS(0, PAGEMAP_FD), EQ(1, ASK_PAGEMAP)) },
 	{ CALL(pread64), W | PAGEMAP, TESTS(IS(0, PAGEMAP_FD)) },
 	{ CALL(madvise), W, TESTS(IS(0, ARENA), IS(1, ARENA_SIZE), EQ(2, MADV_DONTNEED)) },
-	{ CALL(mmap), W, TESTS(IS(0, ARENA), IS(1, ARENA_SIZE), EQ(2, PROT_READ | PROT_WRITE),
-	    EQ(3, MAP_PRIVATE | MAP_FIXED), IS(4, IMAGE_FD), EQ(5, 0)) },
-	/* The image once more, to be copied from; never writable. */
-	{ CALL(mmap), W | SCAN | PAGEMAP, TESTS(IS(0, SHADOW), IS(1, ARENA_SIZE), EQ(2, PROT_READ),
-	    EQ(3, MAP_PRIVATE | MAP_FIXED), IS(4, IMAGE_FD), EQ(5, 0)) },
-	{ CALL(close), W, TESTS(IS(0, IMAGE_FD)) },
 	/* Where the clock can be read in user space this is not called. */
 	{ CALL(clock_gettime), Z | W | B, TESTS(LE(0, 1)) },
 	{ CALL(rt_sigreturn), Z | W | B, ANY },
@@ -131,8 +126,6 @@ pol_test_value(const struct pol_test *t, const struct pol_params *p)
 	switch (t->source) {
 	case POL_CHANNEL_FD:
 		return (uint64_t)p->channel_fd;
-	case POL_IMAGE_FD:
-		return (uint64_t)p->image_fd;
 	case POL_ARENA:
 		return p->arena;
 	case POL_ARENA_SIZE:
@@ -143,8 +136,6 @@ pol_test_value(const struct pol_test *t, const struct pol_params *p)
 		return (uint64_t)p->pagemap_fd;
 	case POL_PROC_FD:
 		return (uint64_t)p->proc_fd;
-	case POL_SHADOW:
-		return p->shadow;
 	case POL_CONSTANT:
 		break;
 	}

@@ -24,13 +24,11 @@ enum pol_op {
 enum pol_source {
 	POL_CONSTANT,
 	POL_CHANNEL_FD,
-	POL_IMAGE_FD,
 	POL_ARENA,
 	POL_ARENA_SIZE,
 	POL_SEND_MAX,
 	POL_PAGEMAP_FD,
-	POL_PROC_FD,
-	POL_SHADOW
+	POL_PROC_FD
 };
 
 struct pol_test {

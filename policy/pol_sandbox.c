@@ -240,10 +240,10 @@ pol_worker_enter(const struct pol_worker_config *c, uint32_t *layers, char err[P
 	if (going(&g))
 		step(&g, 0, "dumpable", pol_not_dumpable(g.why));
 	if (going(&g))
-		step(&g, 0, "descriptors", pol_fds(c->keep, c->nkeep, p->image_fd, g.why));
+		step(&g, 0, "descriptors", pol_fds(c->keep, c->nkeep, p->pagemap_fd + 1, g.why));
 	if (going(&g))
 		step(&g, TN_LAYER_RLIMITS, NULL, pol_limits_worker(&pol.memory,
-		    c->memory + p->arena_size, p->image_fd + 1, c->cpu_seconds, g.why));
+		    c->memory + p->arena_size, p->pagemap_fd + 1, c->cpu_seconds, g.why));
 	if (going(&g))
 		step(&g, TN_LAYER_LANDLOCK, NULL, pol_landlock(-1, g.why));
 	if (going(&g))

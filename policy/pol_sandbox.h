@@ -27,16 +27,14 @@
 
 /* What the filters compare with. */
 struct pol_params {
-	int		channel_fd;	/* recvmsg and sendto work on it only */
-	int		image_fd;	/* what an image's memfd is received as */
-	uint64_t	arena;		/* address, and length of every mapping there */
+	int		channel_fd;	/* recvfrom and sendto work on it only */
+	uint64_t	arena;		/* address and length of what may be dropped */
 	uint64_t	arena_size;
 	uint64_t	send_max;	/* bytes in one sendto */
+	int		pagemap_fd;	/* a worker's own /proc/self/pagemap; its last descriptor */
 	/* How workers put the arena back; the rest of this is for all ways but to drop. */
 	enum tn_restore	restore;
-	int		pagemap_fd;	/* a worker's own /proc/self/pagemap */
 	int		proc_fd;	/* the zygote's: /proc, O_PATH */
-	uint64_t	shadow;		/* address of the image's second mapping; reserved */
 };
 
 struct pol_config {
@@ -88,8 +86,9 @@ int pol_worker_pagemap(enum pol_role role, char err[POL_ERR_MAX]);
 /*
  * In each child, when all its memory is there: death with its parent, descriptors,
  * limits, Landlock, and last the role's own filter, after which the only calls are
- * those of the role's table in pol_rules.c.  An image's memfd gets the lowest number
- * that is free: that must be params.image_fd.  Results as pol_zygote_enter's.
+ * those of the role's table in pol_rules.c.  All numbers up to params.pagemap_fd
+ * must be kept, and none behind: then no process can have another descriptor.
+ * Results as pol_zygote_enter's.
  */
 int pol_worker_enter(const struct pol_worker_config *c, uint32_t *layers, char err[POL_ERR_MAX]);
 

@@ -8,6 +8,7 @@ pkglibexec_PROGRAMS += tana-worker
 	%D%/wk_builder.c %D%/wk_builder.h \
 	%D%/wk_channel.c %D%/wk_channel.h \
 	%D%/wk_deadline.c %D%/wk_deadline.h \
+	%D%/wk_delta.c %D%/wk_delta.h \
 	%D%/wk_duk.c %D%/wk_duk.h %D%/duk_config_tana.h \
 	%D%/wk_heap.c %D%/wk_heap.h \
 	%D%/wk_host.c %D%/wk_host.h \

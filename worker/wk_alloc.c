@@ -372,6 +372,19 @@ wk_alloc_nursery(struct wk_alloc *a)
 	}
 }
 
+void
+wk_alloc_scrub(struct wk_alloc *a, char *from)
+{
+	for (struct wk_block *b = (struct wk_block *)a->base; (char *)b < a->top; b = block_after(b)) {
+		char *start = (char *)(b + 1), *end = (char *)block_after(b) - sizeof(b);
+
+		if (start < from)
+			start = from;
+		if ((b->size & BLOCK_FREE) != 0 && start < end)
+			memset(start, 0, (size_t)(end - start));
+	}
+}
+
 bool
 wk_alloc_refused(struct wk_alloc *a)
 {

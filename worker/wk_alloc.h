@@ -62,6 +62,9 @@ size_t wk_alloc_size(const void *p);
  */
 void wk_alloc_nursery(struct wk_alloc *a);
 
+/* Zero what is free from `from` on, so that an image need not hold what was freed. */
+void wk_alloc_scrub(struct wk_alloc *a, char *from);
+
 /* Was memory refused for good since the last call? */
 bool wk_alloc_refused(struct wk_alloc *a);
 

@@ -21,23 +21,35 @@
 #define HEADER_BYTES	((sizeof(struct wk_arena_header) + 63) & ~(size_t)63)
 
 static size_t arena_size;
+static size_t base_used;
+
+static int
+reserve(char *where, size_t size)
+{
+	void *p = mmap(where, size, PROT_NONE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (p == MAP_FAILED)
+		return TN_ESYS;
+	if (p != where) {
+		(void)munmap(p, size);
+		errno = EEXIST;
+		return TN_ESYS;
+	}
+	return 0;
+}
 
 int
 wk_arena_reserve(size_t size)
 {
-	void *p;
-
 	if (arena_size != 0)
 		return arena_size == size ? 0 : TN_EINVAL;
-	if (size == 0 || size > WK_ARENA_MAX || size % 4096 != 0)
+	if (size == 0 || size > WK_ARENA_MAX || size % WK_ARENA_PAGE != 0)
 		return TN_EINVAL;
-	p = mmap(WK_ARENA_BASE, 2 * size, PROT_NONE,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-	if (p == MAP_FAILED)
+	if (reserve(WK_ARENA_BASE, 2 * size) != 0)
 		return TN_ESYS;
-	if (p != WK_ARENA_BASE) {
-		(void)munmap(p, 2 * size);
-		errno = EEXIST;
+	if (reserve(WK_ARENA_SHADOW, size) != 0) {
+		(void)munmap(WK_ARENA_BASE, 2 * size);
 		return TN_ESYS;
 	}
 	arena_size = size;
@@ -66,9 +78,20 @@ wk_arena_map_shared(int fd)
 }
 
 int
-wk_arena_map_private(int fd)
+wk_arena_map_base(int fd)
 {
-	return map_fixed(fd, MAP_PRIVATE);
+	if (map_fixed(fd, MAP_PRIVATE) != 0 ||
+	    mmap(WK_ARENA_SHADOW, arena_size, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0) !=
+	    WK_ARENA_SHADOW)
+		return TN_ESYS;
+	base_used = wk_arena_used();
+	return 0;
+}
+
+size_t
+wk_arena_base_used(void)
+{
+	return base_used;
 }
 
 int
@@ -106,7 +129,7 @@ wk_arena_used(void)
 {
 	size_t used = (size_t)(wk_alloc_high_water(&WK_ARENA->alloc) - WK_ARENA_BASE);
 
-	used = (used + 4095) & ~(size_t)4095;
+	used = (used + WK_ARENA_PAGE - 1) & ~(WK_ARENA_PAGE - 1);
 	return used < arena_size ? used : arena_size;
 }
 
@@ -121,17 +144,4 @@ int
 wk_arena_drop(void)
 {
 	return madvise(WK_ARENA_BASE, arena_size, MADV_DONTNEED) == 0 ? 0 : TN_ESYS;
-}
-
-int
-wk_arena_copy_to(int fd)
-{
-	size_t used = wk_arena_used();
-	void *to;
-
-	to = mmap(NULL, used, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (to == MAP_FAILED)
-		return TN_ESYS;
-	memcpy(to, WK_ARENA_BASE, used);
-	return munmap(to, used) == 0 ? 0 : TN_ESYS;
 }

@@ -1,13 +1,13 @@
 /*
  * wk_arena.h - the one region that holds a JavaScript heap, every byte of it.
  *
- * It stands at a fixed address, so that a heap can be an image: a file (memfd)
- * of the arena's whole length, sparse behind the used part, whose bytes are the
- * arena's.  Mapped MAP_PRIVATE, what a request writes goes to pages of its own,
- * and dropping those is the image again.
+ * It stands at a fixed address, so that the zygote's heap, the base, can be a file
+ * (memfd) of the arena's whole length, sparse behind the used part, whose bytes
+ * are the arena's.  Mapped MAP_PRIVATE, what is written goes to pages of the
+ * process's own, and dropping those is the base again.
  *
- * An image holds pointers into the program's text, hence is good only for
- * processes forked from the zygote that made it.
+ * A heap holds pointers into the program's text, hence is good only for processes
+ * forked from the zygote that made it.
  */
 #ifndef WK_ARENA_H
 #define WK_ARENA_H
@@ -18,6 +18,9 @@
 #include "wk_alloc.h"
 
 #define WK_ARENA_BASE		((char *)0x200000000000)
+/* Where the base is mapped a second time, to be read only: what the bytes were. */
+#define WK_ARENA_SHADOW		((char *)0x280000000000)
+#define WK_ARENA_PAGE		((size_t)4096)
 #define WK_ARENA_MAGIC		0x616e6174u
 #define WK_ARENA_VERSION	1u
 #define WK_ARENA_MAX		((size_t)1 << 30)
@@ -43,8 +46,11 @@ size_t wk_arena_size(void);
 
 /* Map `fd`, of wk_arena_size() bytes, shared: writes go to the file. */
 int wk_arena_map_shared(int fd);
-/* Map an image: writes stay private.  One system call, as the sandbox allows it. */
-int wk_arena_map_private(int fd);
+/*
+ * Map the base: in the arena, where writes stay private, and as the shadow.  0 or
+ * TN_ESYS.
+ */
+int wk_arena_map_base(int fd);
 /* Memory without a file, for tests and tools. */
 int wk_arena_map_anonymous(void);
 
@@ -55,12 +61,12 @@ int wk_arena_verify(uint64_t generation);
 
 /* Bytes from the start that are used, rounded up to pages. */
 size_t wk_arena_used(void);
+/* The same of the base; behind them it is zeros, in the shadow not to be read. */
+size_t wk_arena_base_used(void);
 
-/* No more writes to the image, by anybody; map_shared mappings must be gone. */
+/* No more writes to the base, by anybody; map_shared mappings must be gone. */
 int wk_arena_seal(int fd);
-/* Forget all private pages: the arena is its image again. */
+/* Forget all private pages: the arena is the base again. */
 int wk_arena_drop(void);
-/* Copy the arena's used bytes into an image's file. */
-int wk_arena_copy_to(int fd);
 
 #endif

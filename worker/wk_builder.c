@@ -2,18 +2,22 @@
 
 #include "wk_builder.h"
 
-#include <unistd.h>
+#include <stdio.h>
+#include <sys/mman.h>
 
+#include "tn_err.h"
 #include "tn_frame.h"
 #include "wk_arena.h"
 #include "wk_channel.h"
 #include "wk_deadline.h"
+#include "wk_delta.h"
 #include "wk_heap.h"
 #include "wk_host.h"
 #include "wk_random.h"
 #include "wk_worker.h"
 
 static struct tn_zy_setup setup;
+static struct tn_buf image;
 
 static void
 send_log(void *arg, enum tn_log_level level, struct tn_str text)
@@ -28,21 +32,38 @@ send_log(void *arg, enum tn_log_level level, struct tn_str text)
 }
 
 int
-wk_builder_prepare(const struct tn_zy_setup *s, struct tn_slots *slots, int image_fd)
+wk_builder_prepare(const struct tn_zy_setup *s, struct tn_slots *slots)
 {
+	size_t bytes = wk_worker_image_max(s);
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	int rc;
 
+	if (p == MAP_FAILED)
+		return TN_ENOMEM;
 	setup = *s;
-	rc = wk_arena_copy_to(image_fd);
-	if (rc == 0)
-		rc = wk_arena_map_shared(image_fd);
-	if (rc == 0)
-		rc = wk_channel_open(WK_CHANNEL_FD, 4096);
-	(void)close(image_fd);
+	tn_buf_init_fixed(&image, p, bytes);
+	rc = wk_channel_open(WK_CHANNEL_FD, 4096);
 	if (rc != 0)
 		return rc;
 	wk_host_set_sink(send_log, NULL);
 	return wk_deadline_install(slots);
+}
+
+/* The heap as requests are to find it, and what it has other than the base. */
+static int
+make_image(struct wk_trouble *t)
+{
+	wk_heap_settle(false);
+	wk_alloc_scrub(&WK_ARENA->alloc, WK_ARENA_BASE + wk_arena_base_used());
+	/* What requests allocate comes behind, so that they write to few of the image's pages. */
+	wk_alloc_nursery(&WK_ARENA->alloc);
+	if (wk_delta_encode(&image, setup.generation) == 0)
+		return 0;
+	t->fault = TN_FAULT_MEMORY;
+	(void)snprintf(t->message, sizeof(t->message), "after the module level the contract's heap "
+	    "differs from an empty one in more than %zu bytes", image.cap);
+	return TN_ELIMIT;
 }
 
 static int
@@ -63,11 +84,8 @@ serve_build(const struct tn_frame_build *b)
 	if (rc == 0)
 		rc = wk_heap_exports(&e, &trouble);
 	wk_deadline_arm(0);
-	if (rc == 0) {
-		wk_heap_settle(false);
-		/* What requests allocate comes behind, so that they write to few of the image's pages. */
-		wk_alloc_nursery(&WK_ARENA->alloc);
-	}
+	if (rc == 0)
+		rc = make_image(&trouble);
 
 	f.built.id = b->id;
 	f.built.compile_us = compile_us;
@@ -79,7 +97,7 @@ serve_build(const struct tn_frame_build *b)
 		for (size_t i = 0; i < e.n; i++)
 			names[i] = tn_str(e.names[i]);
 		f.built.exports = (struct tn_strv){ names, e.n };
-		f.built.bytes = wk_arena_used();
+		f.built.delta = (struct tn_str){ image.p, image.len };
 	}
 	(void)wk_channel_send(&f);
 	return 0;

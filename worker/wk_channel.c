@@ -6,12 +6,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "wk_deadline.h"
 
-#define FDS_MAX		16
 #define SEND_BYTES	((size_t)TN_FRAME_MAX + 4096)
 /* A WAKE frame is shorter; longer ones need not be decoded to be passed over. */
 #define WAKE_BYTES_MAX	16u
@@ -23,8 +21,6 @@ static struct {
 	size_t			 start;		/* first byte not consumed */
 	size_t			 end;
 	size_t			 held;		/* bytes at start that the last frame borrows */
-	int			 fds[FDS_MAX];
-	unsigned		 nfds;
 	struct tn_frame_decoder	*decoder;
 	struct tn_buf		 tx;
 } ch;
@@ -65,10 +61,6 @@ wk_channel_open(int fd, size_t receive_bytes)
 void
 wk_channel_close(void)
 {
-	int fd;
-
-	while ((fd = wk_channel_take_fd()) >= 0)
-		(void)close(fd);
 	(void)close(ch.fd);
 	(void)munmap(ch.rx, ch.cap);
 	(void)munmap(ch.tx.p, SEND_BYTES);
@@ -84,37 +76,10 @@ release_held(void)
 		ch.start = ch.end = 0;
 }
 
-static int
-take_control(struct msghdr *m)
-{
-	struct cmsghdr *c;
-
-	if (m->msg_flags & MSG_CTRUNC)
-		return TN_EPROTO;
-	for (c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
-		size_t n;
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		if (n > FDS_MAX - ch.nfds)
-			return TN_EPROTO;
-		memcpy(ch.fds + ch.nfds, CMSG_DATA(c), n * sizeof(int));
-		ch.nfds += (unsigned)n;
-	}
-	return 0;
-}
-
 /* Read what there is, waiting for one byte; TN_EAGAIN: a signal came. */
 static int
 receive(size_t missing)
 {
-	union {
-		struct cmsghdr	align;
-		char		bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
-	} control;
-	struct iovec iov;
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
 	if (missing > ch.cap - ch.end && ch.start > 0) {
@@ -124,15 +89,8 @@ receive(size_t missing)
 	}
 	if (missing > ch.cap - ch.end)
 		return TN_ELIMIT;
-	/*
-	 * An image's descriptor must get the number that the sandbox lets us map:
-	 * while one waits to be taken, read no further than its own frame.
-	 */
-	iov.iov_base = ch.rx + ch.end;
-	iov.iov_len = ch.nfds > 0 ? missing : ch.cap - ch.end;
-	m.msg_control = control.bytes;
-	m.msg_controllen = sizeof(control.bytes);
-	n = recvmsg(ch.fd, &m, MSG_CMSG_CLOEXEC);
+	/* recv, not recvmsg: what descriptors anybody sent are closed unseen. */
+	n = recv(ch.fd, ch.rx + ch.end, ch.cap - ch.end, 0);
 	if (n < 0) {
 		if (errno == EINTR)
 			return TN_EAGAIN;
@@ -141,7 +99,7 @@ receive(size_t missing)
 	if (n == 0)
 		return TN_ECLOSED;
 	ch.end += (size_t)n;
-	return take_control(&m);
+	return 0;
 }
 
 int
@@ -218,7 +176,7 @@ wk_channel_wake(uint64_t id)
 		}
 		/*
 		 * The front writes the slots page well before its signal arrives: looking
-		 * here leaves no room for a signal that comes before recvmsg waits.
+		 * here leaves no room for a signal that comes before recv() waits.
 		 */
 		if (wk_deadline_passed())
 			return TN_ETIMEOUT;
@@ -226,19 +184,6 @@ wk_channel_wake(uint64_t id)
 		if (rc != 0 && rc != TN_EAGAIN)
 			return rc;
 	}
-}
-
-int
-wk_channel_take_fd(void)
-{
-	int fd;
-
-	if (ch.nfds == 0)
-		return -1;
-	fd = ch.fds[0];
-	ch.nfds--;
-	memmove(ch.fds, ch.fds + 1, ch.nfds * sizeof(int));
-	return fd;
 }
 
 int

@@ -2,8 +2,8 @@
  * wk_channel.h - the worker's end of its socket to the front.
  *
  * All memory is mapped by _open, before the sandbox closes; afterwards it makes
- * no other system calls than recvmsg(fd, MSG_CMSG_CLOEXEC) and
- * sendto(fd, MSG_NOSIGNAL).
+ * no other system calls than recv(fd) and send(fd, MSG_NOSIGNAL),
+ * neither of which can pass a descriptor.
  */
 #ifndef WK_CHANNEL_H
 #define WK_CHANNEL_H
@@ -12,10 +12,9 @@
 
 #include "tn_frame.h"
 
-/* The channel's descriptor, the process's own pagemap's, and what an image's memfd gets. */
+/* The channel's descriptor, and the process's own pagemap's (or /dev/null's): the last one. */
 #define WK_CHANNEL_FD	3
 #define WK_PAGEMAP_FD	4
-#define WK_IMAGE_FD	5
 
 /* Bytes in one call of sendto: the sandbox allows no more. */
 #define WK_CHANNEL_SEND_MAX	((size_t)1 << 20)
@@ -38,13 +37,6 @@ int wk_channel_next(struct tn_frame *f);
  * the deadline came first.  Else as _next.
  */
 int wk_channel_wake(uint64_t id);
-
-/*
- * The descriptor that came first and was not taken yet, the caller's; or -1.
- * (At most one waits while a request sleeps: a second would get a number that
- * the sandbox does not allow.)
- */
-int wk_channel_take_fd(void);
 
 /* Encode and send whole. TN_ECLOSED, TN_ELIMIT. */
 int wk_channel_send(const struct tn_frame *f);

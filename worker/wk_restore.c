@@ -4,14 +4,14 @@
 
 #include <stdbool.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "tn_err.h"
 #include "wk_arena.h"
+#include "wk_delta.h"
 #include "wk_pagemap.h"
 
-#define PAGE		((size_t)4096)
+#define PAGE		WK_ARENA_PAGE
 #define PAGES_MAX	(WK_ARENA_MAX / PAGE)
 #define WORDS		(PAGES_MAX / 64)
 #define RUNS_MAX	256u		/* the kernel's answer, a piece at a time */
@@ -28,16 +28,15 @@ struct run {
 static struct {
 	enum wk_restore_how	how;
 	int			pagemap_fd;
-	bool			mapped;		/* image and shadow */
 	bool			broken;		/* wk_restore_break() */
-	size_t			pages;		/* of the arena */
-	size_t			used;		/* pages of the image; behind them are zeros */
+	const struct wk_delta	*image;		/* NULL: the base */
 	uint64_t		faults;		/* when the last restore had ended */
 	unsigned		since_learned;
 	size_t			highest;	/* page above all that were ever hot */
 	size_t			nruns;
 	uint64_t		hot[WORDS];	/* a bit a page */
 	struct run		run[WK_RESTORE_HOT_MAX]; /* the same, in order */
+	uint32_t		own[PAGES_MAX];	/* offset of a page's entry in the image, 0: none */
 	struct wk_pagemap_run	found[RUNS_MAX];
 	struct wk_restore_stats	stats;
 } rs = { .pagemap_fd = -1 };
@@ -99,16 +98,59 @@ forget(void)
 	rs.since_learned = 0;
 }
 
-/* Also for pages behind the image: reading the shadow of a hole would give the file a page. */
 static void
-put_back(size_t first, size_t count)
+make_hot(size_t page)
 {
-	size_t in_image = first >= rs.used ? 0 : first + count <= rs.used ? count : rs.used - first;
-	char *to = WK_ARENA_BASE + first * PAGE;
+	rs.hot[page / 64] |= (uint64_t)1 << page % 64;
+	rs.stats.hot++;
+	if (page > rs.highest)
+		rs.highest = page;
+}
 
-	memcpy(to, WK_RESTORE_SHADOW + first * PAGE, in_image * PAGE);
-	memset(to + in_image * PAGE, 0, (count - in_image) * PAGE);
-	rs.stats.copied += count;
+static const struct wk_delta_entry *
+own_entry(size_t page)
+{
+	uint32_t offset = rs.own[page];
+
+	return offset == 0 ? NULL :
+	    (const struct wk_delta_entry *)((const char *)rs.image + offset);
+}
+
+/* The image's page.  Behind the base, reading the shadow of a hole would give the file a page. */
+static void
+make_page(size_t page, char *to)
+{
+	const struct wk_delta_entry *e = own_entry(page);
+
+	if (page * PAGE < wk_arena_base_used())
+		memcpy(to, WK_ARENA_SHADOW + page * PAGE, PAGE);
+	else
+		memset(to, 0, PAGE);
+	if (e != NULL)
+		wk_delta_apply(e, to);
+}
+
+static void
+put_back(size_t page)
+{
+	make_page(page, WK_ARENA_BASE + page * PAGE);
+	rs.stats.copied++;
+}
+
+static void
+put_back_hot(void)
+{
+	for (size_t i = 0; i < rs.nruns; i++)
+		for (size_t page = rs.run[i].first; page < (size_t)rs.run[i].first + rs.run[i].count;
+		    page++)
+			put_back(page);
+}
+
+/* Too many own pages to keep, or no way to know which others were written. */
+static bool
+always_drops(const struct wk_delta *image)
+{
+	return rs.how == WK_RESTORE_DROP || (image != NULL && image->entries > WK_RESTORE_OWN_MAX);
 }
 
 static uint64_t
@@ -124,29 +166,46 @@ fault_count(void)
 static int
 drop_all(void)
 {
+	const struct wk_delta_entry *e;
+	uint32_t i;
+
 	forget();
 	rs.stats.drops++;
-	return wk_arena_drop();
+	if (wk_arena_drop() != 0)
+		return TN_ESYS;
+	if (rs.image != NULL)
+		for (i = 0, e = wk_delta_first(rs.image); i < rs.image->entries;
+		    i++, e = wk_delta_next(e)) {
+			wk_delta_apply(e, WK_ARENA_BASE + e->page * PAGE);
+			if (!always_drops(rs.image))
+				make_hot(e->page);
+		}
+	list_runs();
+	rs.faults = fault_count();
+	return 0;
 }
 
 /* The process's own pages from `at` on, some of them, in rs.found. */
 static int
 own_pages(size_t at, size_t *n, size_t *next)
 {
+	const size_t pages = wk_arena_size() / PAGE;
+
 	return rs.how == WK_RESTORE_SCAN ?
-	    wk_pagemap_scan(rs.pagemap_fd, WK_ARENA_BASE, at, rs.pages, rs.found, RUNS_MAX, n, next) :
-	    wk_pagemap_read(rs.pagemap_fd, WK_ARENA_BASE, at, rs.pages, rs.found, RUNS_MAX, n, next);
+	    wk_pagemap_scan(rs.pagemap_fd, WK_ARENA_BASE, at, pages, rs.found, RUNS_MAX, n, next) :
+	    wk_pagemap_read(rs.pagemap_fd, WK_ARENA_BASE, at, pages, rs.found, RUNS_MAX, n, next);
 }
 
 /* What was written and is not hot is put back, and hot from now on.  1: too much. */
 static int
 find(void)
 {
+	const size_t pages = wk_arena_size() / PAGE;
 	size_t at = 0, n, i, page;
 	bool news = false;
 
 	rs.stats.scans++;
-	while (at < rs.pages) {
+	while (at < pages) {
 		if (own_pages(at, &n, &at) != 0)
 			return 1;
 		for (i = 0; i < n; i++)
@@ -159,11 +218,8 @@ find(void)
 					rs.broken = false;
 					continue;
 				}
-				put_back(page, 1);
-				rs.hot[page / 64] |= (uint64_t)1 << page % 64;
-				rs.stats.hot++;
-				if (page > rs.highest)
-					rs.highest = page;
+				put_back(page);
+				make_hot(page);
 				news = true;
 			}
 	}
@@ -172,42 +228,13 @@ find(void)
 	return 0;
 }
 
-int
-wk_restore_map(int fd)
+/* The hot pages first, then what else was written since rs.faults were counted. */
+static int
+put_back_all(void)
 {
-	rs.pages = wk_arena_size() / PAGE;
-	forget();
-	rs.mapped = false;
-	if (rs.how == WK_RESTORE_DROP)
-		return 0;
-	/* Private, since a write-sealed file cannot be mapped shared before Linux 6.7. */
-	if (mmap(WK_RESTORE_SHADOW, wk_arena_size(), PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0) !=
-	    WK_RESTORE_SHADOW)
-		return TN_ESYS;
-	rs.used = wk_arena_used() / PAGE;
-	rs.mapped = true;
-	rs.faults = 0;
-	return 0;
-}
+	uint64_t faults = fault_count();
 
-int
-wk_restore(void)
-{
-	size_t i;
-	uint64_t faults;
-
-	rs.stats.restores++;
-	if (!rs.mapped)
-		return wk_arena_drop();
-	if (++rs.since_learned > LEARN_EVERY)
-		return drop_all();
-	for (i = 0; i < rs.nruns; i++)
-		put_back(rs.run[i].first, rs.run[i].count);
-	/*
-	 * Faults of the copying itself (a page that was swapped out) count too, at
-	 * worst for a look that was not needed.
-	 */
-	faults = fault_count();
+	put_back_hot();
 	if (faults == rs.faults)
 		return 0;
 	if (find() != 0)
@@ -216,28 +243,135 @@ wk_restore(void)
 	return 0;
 }
 
+/* The image's own pages into rs.own, or out of it. */
+static void
+index_image(const struct wk_delta *image, bool in)
+{
+	const struct wk_delta_entry *e;
+	uint32_t i;
+
+	if (image == NULL)
+		return;
+	for (i = 0, e = wk_delta_first(image); i < image->entries; i++, e = wk_delta_next(e))
+		rs.own[e->page] = in ? (uint32_t)((const char *)e - (const char *)image) : 0;
+}
+
+/* From one image to another, all else being in order: their own pages alone. */
+static void
+exchange(const struct wk_delta *from, const struct wk_delta *to)
+{
+	const struct wk_delta_entry *e;
+	uint32_t i;
+
+	if (from != NULL)
+		for (i = 0, e = wk_delta_first(from); i < from->entries; i++, e = wk_delta_next(e))
+			if (rs.own[e->page] == 0)
+				put_back(e->page);
+	if (to != NULL)
+		for (i = 0, e = wk_delta_first(to); i < to->entries; i++, e = wk_delta_next(e))
+			put_back(e->page);
+}
+
+int
+wk_restore_switch(const struct wk_delta *image, bool clean)
+{
+	const struct wk_delta *from = rs.image;
+	const struct wk_delta_entry *e;
+	bool drop = always_drops(from) || always_drops(image), news = false;
+	uint64_t faults = clean ? 0 : fault_count();
+	uint32_t i;
+
+	index_image(from, false);
+	rs.image = image;
+	index_image(image, true);
+	if (image != NULL && !drop)
+		for (i = 0, e = wk_delta_first(image); i < image->entries; i++, e = wk_delta_next(e))
+			if (!is_hot(e->page)) {
+				if (rs.stats.hot == WK_RESTORE_HOT_MAX) {
+					drop = true;
+					break;
+				}
+				make_hot(e->page);
+				news = true;
+			}
+	if (drop)
+		return drop_all();
+	if (news)
+		list_runs();
+	if (clean) {
+		exchange(from, image);
+	} else {
+		put_back_hot();
+		if (faults != rs.faults && find() != 0)
+			return drop_all();
+	}
+	rs.faults = fault_count();
+	return 0;
+}
+
+int
+wk_restore_leave(void)
+{
+	/* A large one's pages are in no list: only a drop gets rid of them. */
+	if (always_drops(rs.image))
+		return wk_restore_base();
+	index_image(rs.image, false);
+	rs.image = NULL;
+	return 0;
+}
+
+int
+wk_restore_base(void)
+{
+	index_image(rs.image, false);
+	rs.image = NULL;
+	return drop_all();
+}
+
+int
+wk_restore(void)
+{
+	rs.stats.restores++;
+	if (always_drops(rs.image) || ++rs.since_learned > LEARN_EVERY)
+		return drop_all();
+	return put_back_all();
+}
+
 size_t
 wk_restore_audit(size_t *first)
 {
-	static const char zeros[PAGE];
-	size_t page, differ = 0, at = rs.used, n, i;
+	static char want[PAGE];
+	const size_t pages = wk_arena_size() / PAGE, base = wk_arena_base_used() / PAGE;
+	size_t page, differ = 0, at = base, n, i;
 
-	if (!rs.mapped)
-		return 0;
-	for (page = 0; page < rs.used; page++)
-		if (memcmp(WK_ARENA_BASE + page * PAGE, WK_RESTORE_SHADOW + page * PAGE, PAGE) != 0 &&
-		    differ++ == 0)
+	for (page = 0; page < pages; page++) {
+		const char *p = WK_ARENA_BASE + page * PAGE;
+
+		if (own_entry(page) != NULL) {
+			make_page(page, want);
+			if (memcmp(p, want, PAGE) == 0)
+				continue;
+		} else if (page >= base || memcmp(p, WK_ARENA_SHADOW + page * PAGE, PAGE) == 0) {
+			continue;
+		}
+		if (differ++ == 0)
 			*first = page;
+	}
+	if (rs.how == WK_RESTORE_DROP)
+		return differ;
 	/*
-	 * Behind the image, reading a page that nobody has written would make one: look
+	 * Behind the base, reading a page that nobody has written would make one: look
 	 * at the process's own only, whether they are known here or not.
 	 */
-	while (at < rs.pages) {
+	memset(want, 0, PAGE);
+	while (at < pages) {
 		if (own_pages(at, &n, &at) != 0)
 			break;
 		for (i = 0; i < n; i++)
 			for (page = rs.found[i].first; page < rs.found[i].end; page++)
-				if (memcmp(WK_ARENA_BASE + page * PAGE, zeros, PAGE) != 0 && differ++ == 0)
+				if (own_entry(page) == NULL &&
+				    memcmp(WK_ARENA_BASE + page * PAGE, want, PAGE) != 0 &&
+				    (differ++ == 0 || page < *first))
 					*first = page;
 	}
 	return differ;

@@ -1,14 +1,17 @@
 /*
- * wk_restore.h - after a request, make the arena equal to its image again.
+ * wk_restore.h - after a request, make the arena equal to its image again; or equal
+ * to another image.
  *
  * Exact, whatever the request did, and cheap for what requests usually do.  A
  * page that was written is likely to be written again, so it stays the process's
- * own and is copied back from a second mapping of the image: the hot set.  Any
- * other page that was written must have faulted: if the process's fault counter
- * has not moved since the last restore, there is none.  Otherwise the kernel is
- * asked which pages of the arena are anonymous, that is, no longer the image's
- * (wk_pagemap.h); those are put back too and join the hot set.  When there are
- * too many, all private pages are dropped.
+ * own and is made anew: the base's page copied from the shadow (wk_arena.h), the
+ * image's lines (wk_delta.h) over it.  These pages are the hot set; an image's own
+ * pages are always in it, since they were written.  Any other page that was written
+ * must have faulted: if the process's fault counter has not moved since the last
+ * restore, there is none.  Otherwise the kernel is asked which pages of the arena
+ * are anonymous, that is, no longer the base's (wk_pagemap.h); those are put back
+ * too and join the hot set.  When there are too many, all private pages are dropped
+ * and the image's made anew.
  *
  * Pages that are no longer written would be copied for ever: now and then the
  * hot set is forgotten, and what the next request writes is learned anew.
@@ -16,14 +19,16 @@
 #ifndef WK_RESTORE_H
 #define WK_RESTORE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* Where the image is mapped a second time, to be read only. */
-#define WK_RESTORE_SHADOW	((char *)0x280000000000)
-
 /* Pages that are kept, at most. */
 #define WK_RESTORE_HOT_MAX	4096u
+/* An image with more own pages is made anew each time, after a drop. */
+#define WK_RESTORE_OWN_MAX	(WK_RESTORE_HOT_MAX / 2)
+
+struct wk_delta;
 
 enum wk_restore_how {
 	WK_RESTORE_DROP,	/* drop all private pages: each costs a fault in the next request */
@@ -47,12 +52,23 @@ struct wk_restore_stats {
 enum wk_restore_how wk_restore_choose(int pagemap_fd, enum wk_restore_how best);
 
 /*
- * The image in the file was just mapped in the arena (wk_arena_map_private):
- * map it here too.  0 or TN_ESYS.
+ * From now on the image is this one (NULL: the base), which was checked and stays
+ * where it is, unchanged, until the next call of this or of wk_restore_base(); and
+ * the arena becomes equal to it.  clean: it was equal to the former one, nothing
+ * ran since.  0 or TN_ESYS.
  */
-int wk_restore_map(int fd);
+int wk_restore_switch(const struct wk_delta *image, bool clean);
 
-/* Make the arena equal to the image that was mapped last.  0 or TN_ESYS. */
+/*
+ * Let go of the image, whose bytes may change afterwards; the arena is as it was,
+ * and of no image until wk_restore_switch() (not clean).  0 or TN_ESYS.
+ */
+int wk_restore_leave(void);
+
+/* Drop all private pages: the arena is the base, and so is the image. 0 or TN_ESYS. */
+int wk_restore_base(void);
+
+/* Make the arena equal to the image again.  0 or TN_ESYS. */
 int wk_restore(void);
 
 /*

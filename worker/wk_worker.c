@@ -11,6 +11,7 @@
 #include "wk_arena.h"
 #include "wk_channel.h"
 #include "wk_deadline.h"
+#include "wk_delta.h"
 #include "wk_heap.h"
 #include "wk_host.h"
 #include "wk_random.h"
@@ -22,10 +23,19 @@
 /* What a frame may hold beside the body: header section, URL, the contract's source. */
 #define FRAME_MARGIN	((size_t)256 << 10)
 
+/* Of the memory for images each has its part, as long as the longest that can come. */
+#define IMAGE_BYTES	((size_t)TN_FRAME_MAX)
+
+struct image {
+	uint64_t		 number;	/* 0: none */
+	struct wk_delta		*delta;
+};
+
 static struct {
 	struct tn_zy_setup	 setup;
 	struct tn_slots		*slots;
-	uint64_t		 image;		/* which one is mapped; 0: the base */
+	struct image		 images[TN_IMAGES_MAX];
+	const struct image	*image;		/* whose heap is in the arena; NULL: the base, or none */
 	uint64_t		 running;	/* request whose console records these are */
 	bool			 dirty;		/* the heap is not its image */
 	struct tn_buf		 text;		/* the reply's converted texts */
@@ -44,11 +54,19 @@ send_log(void *arg, enum tn_log_level level, struct tn_str text)
 	(void)wk_channel_send(&f);
 }
 
+size_t
+wk_worker_image_max(const struct tn_zy_setup *setup)
+{
+	size_t rest = setup->body_max + ((size_t)1 << 20);
+
+	return rest < TN_FRAME_MAX ? TN_FRAME_MAX - rest : 0;
+}
+
 /* Behind a request that sleeps, as many as the front may send wait. */
 static size_t
 queue_bytes(const struct tn_zy_setup *setup)
 {
-	return (TN_DEPTH_MAX - 1) * (setup->body_max + FRAME_MARGIN);
+	return (TN_DEPTH_MAX - 1) * (setup->body_max + FRAME_MARGIN + wk_worker_image_max(setup));
 }
 
 static size_t
@@ -60,23 +78,33 @@ text_bytes(const struct tn_zy_setup *setup)
 uint64_t
 wk_worker_memory(const struct tn_zy_setup *setup)
 {
-	return wk_channel_memory(queue_bytes(setup)) + text_bytes(setup) + TN_SLOTS_BYTES;
+	return wk_channel_memory(queue_bytes(setup)) + text_bytes(setup) + TN_SLOTS_BYTES +
+	    TN_IMAGES_MAX * IMAGE_BYTES;
+}
+
+static void *
+map_memory(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
 }
 
 int
 wk_worker_prepare(const struct tn_zy_setup *setup, struct tn_slots *slots)
 {
-	size_t bytes = text_bytes(setup);
-	void *p;
+	char *text = map_memory(text_bytes(setup));
+	char *images = map_memory(TN_IMAGES_MAX * IMAGE_BYTES);
 	int rc;
 
 	wk.setup = *setup;
 	wk.slots = slots;
-	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (p == MAP_FAILED)
+	if (text == NULL || images == NULL)
 		return TN_ENOMEM;
-	tn_buf_init_fixed(&wk.text, p, bytes);
+	tn_buf_init_fixed(&wk.text, text, text_bytes(setup));
+	for (size_t i = 0; i < TN_IMAGES_MAX; i++)
+		wk.images[i].delta = (struct wk_delta *)(void *)(images + i * IMAGE_BYTES);
 	rc = wk_channel_open(WK_CHANNEL_FD, queue_bytes(setup));
 	if (rc != 0)
 		return rc;
@@ -144,35 +172,64 @@ reply(uint64_t id, const struct wk_result *r, uint64_t heap_us, uint64_t compile
 	}
 }
 
-/* The contract's heap in its place; 0, or what to tell the front. */
+/*
+ * Keep the image that came with a frame.  One that makes no sense is not kept, and
+ * what was in its slot stays.
+ */
+static int
+keep_image(const struct tn_frame_invoke *q)
+{
+	struct image *im = &wk.images[q->image_slot];
+
+	if (q->delta.len > IMAGE_BYTES ||
+	    wk_delta_check(q->delta.p, q->delta.len, wk.setup.generation) != 0)
+		return TN_EPROTO;
+	if (wk.image == im) {
+		if (wk_restore_leave() != 0)
+			_exit(WK_EXIT_HEAP);
+		wk.image = NULL;
+		wk.dirty = true;
+	}
+	memcpy(im->delta, q->delta.p, q->delta.len);
+	im->number = q->image;
+	return 0;
+}
+
+/* The contract's heap in its place; 0, or why not. */
 static int
 place_heap(const struct tn_frame_invoke *q, const char **why)
 {
-	if (q->image_follows) {
-		int fd = wk_channel_take_fd();
+	const struct image *im = &wk.images[q->image_slot];
 
-		if (fd < 0)
-			return TN_EPROTO;
-		if (wk_arena_map_private(fd) != 0 || wk_restore_map(fd) != 0)
-			_exit(WK_EXIT_HEAP);
-		(void)close(fd);
-		wk.image = q->image;
-		wk.dirty = false;
-	}
-	if (q->isolation != TN_ISO_FRESH && (q->image == 0 || q->image != wk.image)) {
+	if (q->image == 0 || im->number != q->image) {
 		*why = "the image is not here";
 		return TN_ENOENT;
 	}
-	if (wk.dirty && q->isolation != TN_ISO_REUSE && q->isolation != TN_ISO_FRESH) {
+	if (wk.image != im) {
+		if (wk_restore_switch(im->delta, !wk.dirty) != 0)
+			_exit(WK_EXIT_HEAP);
+		wk.image = im;
+		wk.dirty = false;
+	} else if (wk.dirty && q->isolation != TN_ISO_REUSE) {
 		if (wk_restore() != 0)
 			_exit(WK_EXIT_HEAP);
 		wk.dirty = false;
 	}
-	if (q->isolation != TN_ISO_FRESH && wk_arena_verify(wk.setup.generation) != 0) {
-		*why = "the image is of another generation";
+	if (wk_arena_verify(wk.setup.generation) != 0) {
+		*why = "the image makes no sense";
 		return TN_EVERSION;
 	}
 	return 0;
+}
+
+/* No contract's heap: the base's, or what comes in its place. */
+static void
+leave_images(void)
+{
+	if (wk_restore_base() != 0)
+		_exit(WK_EXIT_HEAP);
+	wk.image = NULL;
+	wk.dirty = false;
 }
 
 /* Mode fresh: everything anew, and the contract from its source. */
@@ -184,8 +241,7 @@ make_heap(const struct tn_frame_invoke *q, uint64_t *heap_us, uint64_t *compile_
 	int rc;
 
 	*compile_us = 0;
-	if (wk.dirty && wk_arena_drop() != 0)
-		_exit(WK_EXIT_HEAP);
+	leave_images();
 	wk.dirty = true;
 	rc = wk_heap_create(wk.setup.generation, t);
 	*heap_us = tn_clock_us() - *heap_us;
@@ -224,9 +280,7 @@ restore(const struct tn_frame_invoke *q, bool broken)
 	case TN_ISO_PROCESS:
 		_exit(0);
 	case TN_ISO_FRESH:
-		if (wk_arena_drop() != 0)
-			_exit(WK_EXIT_HEAP);
-		wk.dirty = false;
+		leave_images();
 		break;
 	default:
 		if (wk_restore() != 0)
@@ -259,18 +313,19 @@ serve_invoke(const struct tn_frame_invoke *frame)
 	};
 	struct wk_result *r = &wk.result;
 	uint64_t heap_us = tn_clock_us(), compile_us = 0;
-	const char *why = NULL;
+	const char *why = "the image that came makes no sense";
 	bool broken = false;
-	int rc;
+	int rc = 0;
 
-	if (q.isolation > TN_ISO_FRESH || q.slot >= TN_DEPTH_MAX)
+	if (q.isolation > TN_ISO_FRESH || q.slot >= TN_DEPTH_MAX || q.image_slot >= TN_IMAGES_MAX)
 		return WK_EXIT_PROTOCOL;
 	/* Also when the frame turns out to be revoked: the front thinks that we have it now. */
-	rc = place_heap(&q, &why);
-	if (rc == TN_EPROTO)
-		return WK_EXIT_PROTOCOL;
+	if (q.delta.len > 0)
+		rc = keep_image(&q);
 	if (!tn_slot_move(wk.slots, (unsigned)q.slot, q.id, TN_SLOT_QUEUED, TN_SLOT_RUNNING))
 		return 0;
+	if (rc == 0 && q.isolation != TN_ISO_FRESH)
+		rc = place_heap(&q, &why);
 	if (rc != 0) {
 		reply_fault(q.id, TN_FAULT_INTERNAL, why);
 		return 0;

@@ -5,6 +5,7 @@
 #ifndef WK_WORKER_H
 #define WK_WORKER_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "tn_slots.h"
@@ -24,6 +25,9 @@ int wk_worker_prepare(const struct tn_zy_setup *setup, struct tn_slots *slots);
 
 /* Bytes that a worker or a builder maps, the arena not counted: an upper bound. */
 uint64_t wk_worker_memory(const struct tn_zy_setup *setup);
+
+/* The longest image, so that one fits in a frame beside the longest body. */
+size_t wk_worker_image_max(const struct tn_zy_setup *setup);
 
 /* Inside the sandbox: serve until the end; returns the exit status. */
 int wk_worker_serve(void);

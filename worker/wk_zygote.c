@@ -48,7 +48,7 @@
 /* More than workers_max allows; in .bss, since the sandbox need not let us grow. */
 #define CHILDREN_MAX	16384u
 #define STACK_BYTES	((rlim_t)8 << 20)
-#define FDS_MAX		3		/* channel, slots, a builder's image */
+#define FDS_MAX		2		/* channel, slots */
 
 struct child {
 	uint64_t	worker;		/* the front's number */
@@ -171,7 +171,7 @@ receive_setup(void)
 		fail(TN_EXIT_FAILURE, "the setup message makes no sense");
 }
 
-/* The base heap, made in its image's file, which is then mapped as workers will have it. */
+/* The base heap, made in its file, which is then mapped as workers will have it. */
 static void
 warm(void)
 {
@@ -197,19 +197,9 @@ warm(void)
 	/* What a contract adds comes behind, so that few of the base's pages change. */
 	wk_alloc_nursery(&WK_ARENA->alloc);
 	/* A file that somebody maps shared cannot be sealed: the private mapping takes its place. */
-	if (wk_arena_map_private(fd) != 0 || wk_arena_seal(fd) != 0)
+	if (wk_arena_map_base(fd) != 0 || wk_arena_seal(fd) != 0)
 		fail(TN_EXIT_FAILURE, "the base heap cannot be sealed: %s", strerror(errno));
 	tn_fd_close(&fd);
-}
-
-/* Addresses for the second mapping of images; counted before the workers' limits are set. */
-static int
-reserve_shadow(void)
-{
-	void *p = mmap(WK_RESTORE_SHADOW, wk_arena_size(), PROT_NONE,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-
-	return p == WK_RESTORE_SHADOW ? 0 : TN_ESYS;
 }
 
 /*
@@ -222,13 +212,11 @@ choose_restore(void)
 	int low = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC), fd;
 
 	/* Behind the numbers that a child arranges, so that it is closed with the rest. */
-	zy.proc_fd = low < 0 ? -1 : fcntl(low, F_DUPFD_CLOEXEC, WK_IMAGE_FD + 1);
+	zy.proc_fd = low < 0 ? -1 : fcntl(low, F_DUPFD_CLOEXEC, WK_PAGEMAP_FD + 1);
 	tn_fd_close(&low);
 	fd = zy.proc_fd < 0 ? -1 : openat(zy.proc_fd, "self/pagemap", O_RDONLY | O_CLOEXEC);
 	zy.setup.restore = wk_restore_choose(fd, (enum wk_restore_how)zy.setup.restore);
 	tn_fd_close(&fd);
-	if (zy.setup.restore != TN_RESTORE_DROP && reserve_shadow() != 0)
-		zy.setup.restore = TN_RESTORE_DROP;
 	if (zy.setup.restore == TN_RESTORE_DROP)
 		tn_fd_close(&zy.proc_fd);
 }
@@ -277,21 +265,17 @@ child_begin(enum tn_zy_role role, const int fds[FDS_MAX], pid_t zygote)
 	slots = mmap(NULL, TN_SLOTS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fds[1], 0);
 	if (slots == MAP_FAILED)
 		return NULL;
-	if (role == TN_ROLE_BUILDER && dup2(fds[2], WK_IMAGE_FD) < 0)
-		return NULL;
 	rc = pol_worker_pagemap(role == TN_ROLE_BUILDER ? POL_BUILDER : POL_WORKER, err);
 	if (rc == TN_EUNAVAIL)
 		zy.setup.restore = TN_RESTORE_DROP;
 	else if (rc != 0)
 		return NULL;
-	return close_range(role == TN_ROLE_BUILDER ? WK_IMAGE_FD + 1 : WK_IMAGE_FD, ~0u, 0) == 0 ?
-	    slots : NULL;
+	return close_range(WK_PAGEMAP_FD + 1, ~0u, 0) == 0 ? slots : NULL;
 }
 
 /*
  * The calls that a worker makes itself, so that a filter that is too tight shows
- * now: it would kill.  There is no image yet, which is all that may be wrong.
- * Returns what else is.
+ * now: it would kill.  Returns what is wrong.
  */
 static const char *
 try_calls(void)
@@ -300,12 +284,8 @@ try_calls(void)
 
 	if (wk_arena_drop() != 0)
 		return "the arena cannot be put back";
-	if (wk_arena_map_private(WK_IMAGE_FD) == 0 || errno != EBADF)
-		return "an image cannot be mapped";
 	if (zy.setup.restore == TN_RESTORE_DROP)
 		return "";
-	if (wk_restore_map(WK_IMAGE_FD) == 0 || errno != EBADF)
-		return "an image cannot be mapped twice";
 	if (getrusage(RUSAGE_SELF, &ru) != 0)
 		return "faults cannot be counted";
 	if (!(zy.setup.restore == TN_RESTORE_SCAN ? wk_pagemap_can_scan(WK_PAGEMAP_FD) :
@@ -317,7 +297,6 @@ try_calls(void)
 static void __attribute__((noreturn))
 child_main(enum tn_zy_role role, const int fds[FDS_MAX], pid_t zygote, bool probe)
 {
-	/* An image's memfd comes as the next free one: WK_IMAGE_FD. */
 	static const int keep[] = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, WK_CHANNEL_FD,
 	    WK_PAGEMAP_FD };
 	const struct pol_worker_config policy = {
@@ -335,7 +314,7 @@ child_main(enum tn_zy_role role, const int fds[FDS_MAX], pid_t zygote, bool prob
 
 	if (slots == NULL)
 		_exit(WK_EXIT_SETUP);
-	rc = role == TN_ROLE_BUILDER ? wk_builder_prepare(&zy.setup, slots, WK_IMAGE_FD) :
+	rc = role == TN_ROLE_BUILDER ? wk_builder_prepare(&zy.setup, slots) :
 	    wk_worker_prepare(&zy.setup, slots);
 	if (rc != 0) {
 		tn_log(TN_LOG_ERROR, "a worker cannot be prepared: %s: %s", tn_strerror(rc),
@@ -380,14 +359,12 @@ sandbox(uint32_t *restore)
 		.gid = zy.setup.gid,
 		.params = {
 			.channel_fd = WK_CHANNEL_FD,
-			.image_fd = WK_IMAGE_FD,
 			.arena = (uintptr_t)WK_ARENA_BASE,
 			.arena_size = wk_arena_size(),
 			.send_max = WK_CHANNEL_SEND_MAX,
 			.restore = (enum tn_restore)zy.setup.restore,
 			.pagemap_fd = WK_PAGEMAP_FD,
-			.proc_fd = zy.proc_fd,
-			.shadow = (uintptr_t)WK_RESTORE_SHADOW
+			.proc_fd = zy.proc_fd
 		}
 	};
 	struct probe report = { .layers = 0 };
@@ -453,8 +430,7 @@ spawn(const struct tn_zy_cmd *cmd, const int fds[FDS_MAX], int nfds)
 	pid_t self = getpid(), pid;
 	int pidfd = -1, rc;
 
-	if ((cmd->role != TN_ROLE_WORKER && cmd->role != TN_ROLE_BUILDER) ||
-	    nfds != (cmd->role == TN_ROLE_BUILDER ? 3 : 2))
+	if ((cmd->role != TN_ROLE_WORKER && cmd->role != TN_ROLE_BUILDER) || nfds != FDS_MAX)
 		e.status = EINVAL;
 	else if (child_by_number(cmd->worker) != NULL)
 		e.status = EEXIST;
@@ -518,7 +494,7 @@ static int
 take_command(void)
 {
 	struct tn_zy_cmd cmd;
-	int fds[FDS_MAX], nfds = FDS_MAX, rc = 0;
+	int fds[FDS_MAX + 1], nfds = FDS_MAX + 1, rc = 0;	/* one too many is an answer */
 	const struct child *c;
 	ssize_t n;
 

@@ -67,9 +67,7 @@ def image(zygote):
             made[key] = zygote.image(None, files=files, meta=meta)
         return made[key]
 
-    yield load
-    for im in made.values():
-        os.close(im.memfd)
+    return load
 
 
 @pytest.fixture(scope="module")

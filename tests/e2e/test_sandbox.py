@@ -88,11 +88,7 @@ class Puppet:
 
     @staticmethod
     def _builder(zygote):
-        memfd = os.memfd_create("image")
-        os.ftruncate(memfd, zygote.memory_max())
-        worker = zygote.spawn(BUILDER, memfd)
-        os.close(memfd)
-        return worker
+        return zygote.spawn(BUILDER)
 
     def _read(self, name):
         with open(f"/proc/{self.pid}/{name}", encoding="utf-8") as f:
@@ -320,7 +316,6 @@ def test_death_of_one_leaves_the_others(zygote):
     assert p.worker.exit_status() == -signal.SIGSYS
     im = zygote.image("exports.get = function () { return 1; };")
     assert other.invoke(im)["status"] == 200
-    os.close(im.memfd)
 
 
 # -- what a zygote says, and what the kernel says
@@ -380,7 +375,6 @@ def test_worker_restores_in_no_better_way_than_it_may_and_has_a_pagemap_only_for
             shadow = [line.split()[1] for line in f if line.startswith(f"{SHADOW:x}-")]
         # Of the image, to be read only; or not there at all.
         assert shadow == ([] if used == DROP else ["r--p"])
-    os.close(im.memfd)
     z.close()
 
 

@@ -30,6 +30,8 @@ DROP, PAGEMAP, SCAN = range(3)
 OFF, SAMPLE, ALWAYS = range(3)		# audit
 FREE, QUEUED, RUNNING, REVOKED = range(4)
 STAY = 0xFFFFFFFF
+DELTA = struct.Struct("=IIQQII")        # worker/wk_delta.h: the header of an image
+ENTRY = struct.Struct("=IIQ")           # and of each of its pages
 
 
 def table(name):
@@ -47,6 +49,7 @@ def read_frames():
 
 
 FRAMES = read_frames()
+IMAGES_MAX = int(re.search(r"define TN_IMAGES_MAX (\d+)", table("frames.def"))[1])
 FRAME_NAMES = {number: name for name, (number, _) in FRAMES.items()}
 FAULTS = ["NONE"] + re.findall(r"^TN_FAULT\((\w+)", table("errors.def"), re.M)
 EMPTY = {"u64": 0, "f64": 0.0, "str": "", "bin": b"", "strv": []}
@@ -141,29 +144,27 @@ class Zygote:
         else:
             self.sock.send(data)
 
-    def spawn(self, role=WORKER, image=None):
+    def spawn(self, role=WORKER):
         self.last_worker += 1
-        worker = Worker(self, self.last_worker, role, image)
+        worker = Worker(self, self.last_worker, role)
         self.workers.append(worker)
         return worker
 
     def build(self, source, name="get.js", contract="test", files=None, meta=""):
-        """A contract's image: (BUILT, memfd)."""
-        memfd = os.memfd_create("image", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(memfd, self.memory_max())
-        builder = self.spawn(BUILDER, memfd)
+        """A builder that makes the contract's image; BUILT is to come."""
+        builder = self.spawn(BUILDER)
         assert builder.receive().type == "ready"
         builder.send("build", id=1, contract=contract, meta=meta, now=time.time() * 1000, seed=os.urandom(32),
                      source=files or [name, source])
-        return builder, memfd
+        return builder
 
     def image(self, source, **kw):
-        builder, memfd = self.build(source, **kw)
+        builder = self.build(source, **kw)
         built = builder.receive_past_logs()
         assert built.type == "built", built
         assert built.fault_name == "NONE", built["message"]
         assert builder.exit_status() == 0
-        return Image(memfd, built)
+        return Image(built["delta"], built)
 
     def memory_max(self):
         return 32 << 20
@@ -186,18 +187,28 @@ class Zygote:
 class Image:
     last = 0
 
-    def __init__(self, memfd, built):
+    def __init__(self, delta, built=None):
         Image.last += 1
         self.number = Image.last
-        self.memfd = memfd
+        self.delta = delta
         self.built = built
+
+    def entries(self):
+        """(page, mask, offset of the entry), of each page that differs from the base."""
+        at, found = DELTA.size, []
+        while at < len(self.delta):
+            page, _, mask = ENTRY.unpack_from(self.delta, at)
+            found.append((page, mask, at))
+            at += ENTRY.size + 64 * bin(mask).count("1")
+        return found
 
 
 class Worker:
-    def __init__(self, zygote, number, role, image=None):
+    def __init__(self, zygote, number, role):
         self.zygote = zygote
         self.number = number
-        self.image = 0
+        self.images = [0] * IMAGES_MAX          # numbers, by slot
+        self.recent = list(range(IMAGES_MAX))   # slots, the one that was used last at the end
         self.last_id = number * 1000
         self.buffer = b""
         self.sock, theirs = socket.socketpair()
@@ -205,8 +216,7 @@ class Worker:
         slots = os.memfd_create("slots", os.MFD_CLOEXEC)
         os.ftruncate(slots, 4096)
         self.slots = mmap.mmap(slots, 4096)
-        fds = [theirs.fileno(), slots] + ([image] if image is not None else [])
-        zygote.command(SPAWN, number, role, fds=fds)
+        zygote.command(SPAWN, number, role, fds=[theirs.fileno(), slots])
         theirs.close()
         os.close(slots)
         event = zygote.wait(SPAWNED, worker=number)
@@ -214,13 +224,21 @@ class Worker:
         (self.pidfd,) = event["fds"]
         self.pid = event["pid"]         # no pid namespace here: the host's too
 
-    def send(self, name, fd=None, **values):
-        data = encode(name, **values)
-        if fd is not None:
-            sent = socket.send_fds(self.sock, [data], [fd])
-            data = data[sent:]
-        if data:            # else it may have answered and ended already
-            self.sock.sendall(data)
+    def send(self, name, **values):
+        self.sock.sendall(encode(name, **values))
+
+    def place(self, image):
+        """INVOKE's fields that say where the image is, and bring it if need be."""
+        fields = dict(image=image.number)
+        if image.number in self.images:
+            slot = self.images.index(image.number)
+        else:
+            slot = self.recent[0]
+            self.images[slot] = image.number
+            fields["delta"] = image.delta
+        self.recent.remove(slot)
+        self.recent.append(slot)
+        return dict(fields, image_slot=slot)
 
     def receive(self):
         while True:
@@ -253,17 +271,12 @@ class Worker:
         fields = dict(id=self.last_id, slot=slot, isolation=SNAPSHOT, contract="test", function="get",
                       method="GET", url="http://localhost/test/", path="/", ip="127.0.0.1",
                       now=time.time() * 1000, seed=os.urandom(32))
-        fd = None
-        if isinstance(image, int):          # a number without a file
+        if isinstance(image, int):          # a number alone
             fields["image"] = image
         elif image is not None:
-            fields.update(image=image.number, image_bytes=self.zygote.memory_max())
-            if self.image != image.number:
-                fields["image_follows"] = 1
-                fd = image.memfd
-                self.image = image.number
+            fields.update(self.place(image))
         fields.update(values)
-        self.send("invoke", fd, **fields)
+        self.send("invoke", **fields)
         return self.last_id
 
     def answer(self, id):
@@ -289,6 +302,12 @@ class Worker:
         reply = self.answer(id)
         if values.get("isolation", SNAPSHOT) != PROCESS:
             self.restored(id)
+        return reply
+
+    def invoke_broken(self, image, **values):
+        """With an image that is not accepted: nothing runs, so that nothing is put back."""
+        reply = self.answer(self.post(image, **values))
+        self.images[self.recent[-1]] = 0
         return reply
 
     def wait_running(self, slot=0):
