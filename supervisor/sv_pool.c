@@ -25,6 +25,7 @@
 #define HANGUP_US		1000000u /* one that closed its channel has ended by then */
 #define REAP_US			5000000u /* one killed was reaped by then, or its zygote is deaf */
 #define CONSOLE_BURST		100u	/* records a second and builder */
+#define RESTORE_MAX_US		10000000u /* more is a lie */
 #define AFFINITY_SCAN		16	/* how many with room are looked at for the image */
 
 /* Somebody waits for a number of workers to be replaced. */
@@ -200,6 +201,8 @@ on_worker_restored(void *arg, struct sv_worker *w, const struct tn_frame_restore
 	struct sv_pool *p = arg;
 	struct tn_log_record r;
 
+	sv_histogram_add(&p->stats->time_restore,
+	    f->restore_us < RESTORE_MAX_US ? f->restore_us : RESTORE_MAX_US);
 	if (f->differ == 0)
 		return;
 	/* Its next request would see something of this one: it gets none. */
