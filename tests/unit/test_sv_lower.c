@@ -147,8 +147,8 @@ answer(const char *code)
 {
 	char text[256];
 
-	snprintf(text, sizeof(text), "{\"id\":%d,\"files\":[{\"name\":\"get.js\",\"code\":\"%s\"}]}",
-	    (int)t.id, code);
+	snprintf(text, sizeof(text), "{\"id\":%d,\"files\":[{\"name\":\"get.js\","
+	    "\"code\":\"%s\"}]}", (int)t.id, code);
 	say(text);
 }
 
@@ -344,7 +344,8 @@ static void
 an_answer_that_makes_no_sense_ends_the_compiler(void **state)
 {
 	static const char *const bad[] = {
-		"", "x", "[]", "{}", "{\"id\":77,\"files\":[]}", "{\"id\":1}", "{\"id\":1,\"files\":[]}",
+		"", "x", "[]", "{}", "{\"id\":77,\"files\":[]}", "{\"id\":1}",
+		"{\"id\":1,\"files\":[]}",
 		"{\"id\":1,\"files\":{}}", "{\"id\":1,\"files\":[1]}",
 		"{\"id\":1,\"files\":[{\"name\":\"get.js\"}]}",
 		"{\"id\":1,\"files\":[{\"name\":1,\"code\":\"\"}]}",
