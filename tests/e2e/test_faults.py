@@ -319,6 +319,17 @@ def test_timer_frames_are_answered(puppet):
     assert (a.status, a.text) == (200, "woken")
 
 
+def test_heap_that_differs_after_its_restore_is_reported_and_its_worker_replaced(puppet):
+    pid = puppet.workers()[0]["pid"]
+    before = count(puppet, "audits_failed")
+    a = play(puppet, ["start"], ["reply", 200, [], "x"], ["restored", 3, 17], ["hang"])
+    assert a.status == 200					# the answer was right
+    until("the audit is counted", lambda: count(puppet, "audits_failed") == before + 1)
+    until("it is gone", lambda: pid not in [w["pid"] for w in puppet.workers()])
+    assert puppet.log_lines("audit: the heap differs", "pages=3", "first_page=17")
+    assert_serves(puppet)
+
+
 def test_timer_beyond_all_bounds_ends_at_the_deadline(puppet):
     a = play(puppet, ["start"], ["frame", [5, "$id", 2**63]], ["hang"])
     assert a.status == 504
