@@ -203,7 +203,7 @@ on_worker_restored(void *arg, struct sv_worker *w, const struct tn_frame_restore
 
 	sv_histogram_add(&p->stats->time_restore,
 	    f->restore_us < RESTORE_MAX_US ? f->restore_us : RESTORE_MAX_US);
-	if (f->differ == 0)
+	if (f->differ == 0 || w->killed)
 		return;
 	/* Its next request would see something of this one: it gets none. */
 	p->stats->audits_failed++;
@@ -214,6 +214,7 @@ on_worker_restored(void *arg, struct sv_worker *w, const struct tn_frame_restore
 	tn_log_u64(&r, "pages", f->differ);
 	tn_log_u64(&r, "first_page", f->page);
 	tn_log_end(&r);
+	sv_pool_unavailable(p, w);
 	sv_worker_kill(w);
 }
 
@@ -439,17 +440,9 @@ on_builder_reply(void *arg, struct sv_worker *w, struct sv_request *rq,
 	(void)f;
 }
 
-static void
-on_builder_restored(void *arg, struct sv_worker *w, const struct tn_frame_restored *f)
-{
-	(void)arg;
-	(void)w;
-	(void)f;
-}
-
 static const struct sv_worker_ops builder_ops = {
 	.state = on_builder_state, .reply = on_builder_reply, .log = on_builder_log,
-	.built = on_builder_built, .restored = on_builder_restored, .orphan = on_builder_orphan,
+	.built = on_builder_built, .orphan = on_builder_orphan,
 };
 
 int

@@ -1162,6 +1162,56 @@ a_worker_that_does_not_read_is_not_fed_for_ever(void **state)
 }
 
 static void
+a_worker_whose_heap_was_not_put_back_gets_no_other_request(void **state)
+{
+	struct result r = { 0 }, s = { 0 };
+	struct tn_frame f = { .type = TN_FRAME_RESTORED };
+	struct proc *w;
+	unsigned i;
+
+	(void)state;
+	serve();
+	load("a");
+	get(&r, "a");
+	w = worker(0);
+	take(w);
+	reply(w, "");
+	f.restored.id = w->f.invoke.id;
+	f.restored.differ = 1;
+	for (i = 0; i < 5; i++)
+		say(w, &f);
+	turn();
+	get(&s, "a");
+	assert_false(has_frame(w, TN_FRAME_INVOKE));
+	assert_int_equal(w->kills, 1);
+	assert_int_equal(t.stats.audits_failed, 1);
+	die(w, 9);
+	RUN_UNTIL(count(TN_ROLE_WORKER) > 0);
+	say_ready(worker(0));
+	take(worker(0));
+}
+
+static void
+a_builder_has_nothing_to_put_back(void **state)
+{
+	struct result r = { 0 };
+	struct tn_frame f = { .type = TN_FRAME_RESTORED, .restored = { .id = 1, .differ = 1 } };
+	struct proc *b;
+
+	(void)state;
+	serve();
+	get(&r, "a");
+	b = living(TN_ROLE_BUILDER, 0);
+	say_ready(b);
+	say(b, &f);
+	turn();
+	assert_int_equal(b->kills, 1);
+	die(b, 9);
+	assert_fault(&r, TN_FAULT_COMPILE);
+	assert_int_equal(t.stats.audits_failed, 0);
+}
+
+static void
 nobody_can_cut_off_the_page_that_the_front_reads(void **state)
 {
 	(void)state;
@@ -1513,6 +1563,8 @@ main(void)
 		TEST(the_pool_grows_with_the_queue_and_shrinks_when_idle),
 		TEST(workers_that_answer_once_and_stay_do_not_pile_up),
 		TEST(a_worker_that_does_not_read_is_not_fed_for_ever),
+		TEST(a_worker_whose_heap_was_not_put_back_gets_no_other_request),
+		TEST(a_builder_has_nothing_to_put_back),
 		TEST(nobody_can_cut_off_the_page_that_the_front_reads),
 		TEST(an_evicted_image_is_built_again),
 		TEST(a_new_generation_drops_the_images_and_builds_them_again),
