@@ -1326,6 +1326,7 @@ a_contract_that_served_and_then_kills_zygotes_is_given_up_until_a_reload(void **
 		next_generation();
 		assert_int_equal(r.n, 0);
 		assert_int_equal(count(TN_ROLE_BUILDER), 1);
+		say_ready(living(TN_ROLE_BUILDER, 0));
 		zygote_dies();
 	}
 	next_generation();
@@ -1342,6 +1343,25 @@ a_contract_that_served_and_then_kills_zygotes_is_given_up_until_a_reload(void **
 }
 
 static void
+a_contract_that_was_not_begun_is_not_blamed_for_a_zygotes_death(void **state)
+{
+	struct result r = { 0 };
+	unsigned i;
+
+	(void)state;
+	serve();
+	get(&r, "a");
+	for (i = 0; i < 4; i++) {
+		assert_int_equal(count(TN_ROLE_BUILDER), 1);
+		zygote_dies();
+		next_generation();
+	}
+	build_next();
+	assert_int_equal(r.n, 0);
+	assert_int_equal(t.stats.images_built, 1);
+}
+
+static void
 after_a_zygotes_death_images_are_built_one_by_one(void **state)
 {
 	struct result r = { 0 }, s = { 0 };
@@ -1351,9 +1371,12 @@ after_a_zygotes_death_images_are_built_one_by_one(void **state)
 	get(&r, "a");
 	get(&s, "b");
 	assert_int_equal(count(TN_ROLE_BUILDER), 2);
+	say_ready(living(TN_ROLE_BUILDER, 0));
+	say_ready(living(TN_ROLE_BUILDER, 1));
 	zygote_dies();
 	next_generation();
 	assert_int_equal(count(TN_ROLE_BUILDER), 1);
+	say_ready(living(TN_ROLE_BUILDER, 0));
 	zygote_dies();			/* of that one: the other is not to blame */
 	next_generation();
 	assert_int_equal(count(TN_ROLE_BUILDER), 1);
@@ -1570,6 +1593,7 @@ main(void)
 		TEST(a_new_generation_drops_the_images_and_builds_them_again),
 		TEST(a_contract_whose_build_kills_each_zygote_is_given_up),
 		TEST(a_contract_that_served_and_then_kills_zygotes_is_given_up_until_a_reload),
+		TEST(a_contract_that_was_not_begun_is_not_blamed_for_a_zygotes_death),
 		TEST(after_a_zygotes_death_images_are_built_one_by_one),
 		TEST(who_waits_for_an_image_is_served_although_the_contract_is_removed),
 		TEST(a_rebuild_for_a_removed_contract_still_has_its_name),
