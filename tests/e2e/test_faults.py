@@ -8,9 +8,11 @@ import json
 import os
 import re
 import signal
+import socket
 import struct
 import threading
 
+import msgpack
 import pytest
 from conftest import FAKE, PATIENCE, SOURCE, alive, process, until
 
@@ -607,6 +609,26 @@ def test_worker_that_ignores_retire_is_killed(sluggards):
     assert not s.recycling.is_alive()
     until("it is gone", lambda: not s.old & set(s.worker_pids()))
     s.wait_log("does not retire")
+    assert_serves(s)
+
+
+# -- the control socket ------------------------------------------------------------------
+
+def test_calls_that_wait_for_their_answers_are_bounded_and_may_be_left(start):
+    """No replacement is ever ready: each recycle waits."""
+    s = start(CONTRACTS, fake={"workers": {"1": {}, "*": {"begin": [["hang"]]}}}, workers_min=1)
+    calls = b"".join(msgpack.packb([0, i, "recycle", [{"all": True}]]) for i in range(300))
+    with socket.socket(socket.AF_UNIX) as c:
+        c.settimeout(PATIENCE)
+        c.connect(str(s.run_dir / "control.sock"))
+        c.sendall(calls + msgpack.packb([0, 300, "ping", []]))
+        answers, unpacker = {}, msgpack.Unpacker()
+        while 300 not in answers:
+            unpacker.feed(c.recv(65536))
+            answers.update((m[1], m[2]) for m in unpacker)
+    assert answers.pop(300) is None
+    assert sorted(answers) == list(range(256, 300))
+    assert all("too many" in error for error in answers.values())
     assert_serves(s)
 
 
