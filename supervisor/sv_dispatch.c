@@ -626,8 +626,9 @@ on_built(void *arg, const struct tn_frame_built *f, enum tn_fault fault, const c
 	d->nbuilding--;
 	TAILQ_REMOVE(&d->building, b, link);
 	if (f == NULL && (g == NULL || g->number != b->generation)) {
-		/* The whole generation died, maybe not of this: again with the next one. */
-		v->lost++;
+		/* The whole generation died, maybe of this: again with the next one. */
+		if (fault == TN_FAULT_COMPILE)
+			v->lost++;
 		TAILQ_INSERT_TAIL(&d->builds, b, link);
 		begin_builds(d);
 		return;

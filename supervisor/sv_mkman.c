@@ -75,6 +75,8 @@ put_phases(void)
 {
 #define TN_PHASE(sym, name, doc) (void)printf(".It Va %s\n%s\n", name, doc);
 #include "phases.def"
+#define TN_TIME(name, doc) (void)printf(".It Va %s\n%s\n", #name, doc);
+#include "metrics.def"
 }
 
 static void

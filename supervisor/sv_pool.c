@@ -25,6 +25,7 @@
 #define HANGUP_US		1000000u /* one that closed its channel has ended by then */
 #define REAP_US			5000000u /* one killed was reaped by then, or its zygote is deaf */
 #define CONSOLE_BURST		100u	/* records a second and builder */
+#define RESTORE_MAX_US		10000000u /* more is a lie */
 #define AFFINITY_SCAN		16	/* how many with room are looked at for the image */
 
 /* Somebody waits for a number of workers to be replaced. */
@@ -200,7 +201,9 @@ on_worker_restored(void *arg, struct sv_worker *w, const struct tn_frame_restore
 	struct sv_pool *p = arg;
 	struct tn_log_record r;
 
-	if (f->differ == 0)
+	sv_histogram_add(&p->stats->time_restore,
+	    f->restore_us < RESTORE_MAX_US ? f->restore_us : RESTORE_MAX_US);
+	if (f->differ == 0 || w->killed)
 		return;
 	/* Its next request would see something of this one: it gets none. */
 	p->stats->audits_failed++;
@@ -211,6 +214,7 @@ on_worker_restored(void *arg, struct sv_worker *w, const struct tn_frame_restore
 	tn_log_u64(&r, "pages", f->differ);
 	tn_log_u64(&r, "first_page", f->page);
 	tn_log_end(&r);
+	sv_pool_unavailable(p, w);
 	sv_worker_kill(w);
 }
 
@@ -453,17 +457,9 @@ on_builder_reply(void *arg, struct sv_worker *w, struct sv_request *rq,
 	(void)f;
 }
 
-static void
-on_builder_restored(void *arg, struct sv_worker *w, const struct tn_frame_restored *f)
-{
-	(void)arg;
-	(void)w;
-	(void)f;
-}
-
 static const struct sv_worker_ops builder_ops = {
 	.state = on_builder_state, .reply = on_builder_reply, .log = on_builder_log,
-	.built = on_builder_built, .restored = on_builder_restored, .orphan = on_builder_orphan,
+	.built = on_builder_built, .orphan = on_builder_orphan,
 };
 
 int

@@ -150,6 +150,8 @@ sv_stats_pack(const struct sv_stats *st, msgpack_packer *pk)
 	static const size_t nphases = 0
 #define TN_PHASE(sym, name, doc) + 1
 #include "phases.def"
+#define TN_TIME(name, doc) + 1
+#include "metrics.def"
 	;
 	struct {
 #define TN_COUNTER(name, doc) uint64_t name;
@@ -171,4 +173,6 @@ sv_stats_pack(const struct sv_stats *st, msgpack_packer *pk)
 	msgpack_pack_map(pk, nphases);
 #define TN_PHASE(sym, name, doc) pack_phase(pk, name, &st->phase_##sym);
 #include "phases.def"
+#define TN_TIME(name, doc) pack_phase(pk, #name, &st->time_##name);
+#include "metrics.def"
 }

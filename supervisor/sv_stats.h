@@ -22,6 +22,7 @@ uint64_t sv_histogram_quantile(const struct sv_histogram *h, double q);
 struct sv_stats {
 #define TN_COUNTER(name, doc) uint64_t name;
 #define TN_GAUGE(name, doc) uint64_t name;
+#define TN_TIME(name, doc) struct sv_histogram time_##name;
 #include "metrics.def"
 #define TN_PHASE(sym, name, doc) struct sv_histogram phase_##sym;
 #include "phases.def"
@@ -32,8 +33,8 @@ void sv_stats_init(struct sv_stats *st);
 /* Count an answered request: status class and all phases. */
 void sv_stats_request(struct sv_stats *st, int status, const struct sv_timings *t);
 /*
- * One map: every metric by name, and "phases": { name: {count, mean_us, p50_us,
- * p99_us, max_us} }.
+ * One map: every counter and gauge by name, and "phases": { name: {count, mean_us,
+ * p50_us, p99_us, max_us} }, times (TN_TIME) after the phases.
  */
 void sv_stats_pack(const struct sv_stats *st, msgpack_packer *pk);
 

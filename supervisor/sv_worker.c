@@ -351,6 +351,10 @@ on_frame(struct sv_worker *w, const struct tn_frame *f)
 		w->ops->built(w->arg, w, &f->built);
 		break;
 	case TN_FRAME_RESTORED:
+		if (w->role != TN_ROLE_WORKER) {
+			step(w, TN_WEV_FAULT);
+			break;
+		}
 		w->private_bytes = f->restored.private_bytes;
 		w->ops->restored(w->arg, w, &f->restored);
 		break;

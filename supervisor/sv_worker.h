@@ -33,7 +33,9 @@ struct sv_worker_ops {
 	    const struct tn_frame_reply *f);
 	void (*log)(void *arg, struct sv_worker *w, const struct sv_request *rq,
 	    const struct tn_frame_log *f);
+	/* of a builder only */
 	void (*built)(void *arg, struct sv_worker *w, const struct tn_frame_built *f);
+	/* of a worker only */
 	void (*restored)(void *arg, struct sv_worker *w, const struct tn_frame_restored *f);
 	/* It died with this request unanswered; started: it had begun to run. */
 	void (*orphan)(void *arg, struct sv_worker *w, struct sv_request *rq, bool started);

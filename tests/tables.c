@@ -61,6 +61,8 @@ phases(void)
 {
 #define TN_PHASE(sym, name, doc) puts(name " " doc);
 #include "phases.def"
+#define TN_TIME(name, doc) puts(#name " " doc);
+#include "metrics.def"
 }
 
 static void

@@ -166,7 +166,8 @@ receive_setup(void)
 	if (n != (ssize_t)sizeof(*s) || s->magic != TN_ZY_MAGIC)
 		fail(TN_EXIT_FAILURE, "the setup message is not one of this version's");
 	s->memory_max &= ~(uint64_t)4095;
-	if (s->isolation > TN_ISO_FRESH || s->restore > TN_RESTORE_SCAN || s->audit > TN_AUDIT_ALWAYS || s->memory_max < (1u << 20) ||
+	if (s->isolation > TN_ISO_FRESH || s->restore > TN_RESTORE_SCAN ||
+	    s->audit > TN_AUDIT_ALWAYS || s->memory_max < (1u << 20) ||
 	    s->memory_max > WK_ARENA_MAX || s->body_max > TN_FRAME_MAX || s->reply_max > TN_FRAME_MAX)
 		fail(TN_EXIT_FAILURE, "the setup message makes no sense");
 }

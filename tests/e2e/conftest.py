@@ -166,7 +166,7 @@ class Server:
 
         options = {"listen": f"127.0.0.1:{self.http_port}", "contracts": self.contracts,
                    "run_dir": self.run_dir, "state_dir": self.state_dir, "workers_min": 2,
-                   "log_level": "debug", **options}
+                   "log_level": "debug", "audit": "always", **options}
         if fake is not None:
             self.fake = Fake(self.dir, fake)
             options["worker_program"] = self.fake.path

@@ -550,7 +550,8 @@ def test_ctl_finds_the_socket_by_the_configuration(fake, config, tmp_path):
 
 
 STATUS = {"version": "0.1.0", "pid": 1234, "state": "serving", "uptime_seconds": 61, "generation": 2,
-          "isolation": "snapshot", "sandbox": "full", "duktape": "source", "workers": 4, "contracts": 3,
+          "isolation": "snapshot", "restore": "scan", "sandbox": "full",
+          "duktape": "source", "workers": 4, "contracts": 3,
           "layers": ["pidns", "seccomp"]}
 WORKERS = [{"pid": 4242, "generation": 1, "state": "idle", "contract": "hello", "requests": 17, "age": 75.25,
             "memory": 3 << 20},

@@ -8,9 +8,11 @@ import json
 import os
 import re
 import signal
+import socket
 import struct
 import threading
 
+import msgpack
 import pytest
 from conftest import FAKE, PATIENCE, SOURCE, alive, process, until
 
@@ -319,6 +321,17 @@ def test_log_of_an_unknown_level_or_request_is_still_a_record(puppet):
 def test_timer_frames_are_answered(puppet):
     a = play(puppet, ["start"], ["frame", [5, "$id", 20]], ["await-wake"], ["reply", 200, [], "woken"])
     assert (a.status, a.text) == (200, "woken")
+
+
+def test_heap_that_differs_after_its_restore_is_reported_and_its_worker_replaced(puppet):
+    pid = puppet.workers()[0]["pid"]
+    before = count(puppet, "audits_failed")
+    a = play(puppet, ["start"], ["reply", 200, [], "x"], ["restored", 3, 17], ["hang"])
+    assert a.status == 200					# the answer was right
+    until("the audit is counted", lambda: count(puppet, "audits_failed") == before + 1)
+    until("it is gone", lambda: pid not in [w["pid"] for w in puppet.workers()])
+    assert puppet.log_lines("audit: the heap differs", "pages=3", "first_page=17")
+    assert_serves(puppet)
 
 
 def test_timer_beyond_all_bounds_ends_at_the_deadline(puppet):
@@ -662,6 +675,26 @@ def test_worker_that_ignores_retire_is_killed(sluggards):
     assert not s.recycling.is_alive()
     until("it is gone", lambda: not s.old & set(s.worker_pids()))
     s.wait_log("does not retire")
+    assert_serves(s)
+
+
+# -- the control socket ------------------------------------------------------------------
+
+def test_calls_that_wait_for_their_answers_are_bounded_and_may_be_left(start):
+    """No replacement is ever ready: each recycle waits."""
+    s = start(CONTRACTS, fake={"workers": {"1": {}, "*": {"begin": [["hang"]]}}}, workers_min=1)
+    calls = b"".join(msgpack.packb([0, i, "recycle", [{"all": True}]]) for i in range(300))
+    with socket.socket(socket.AF_UNIX) as c:
+        c.settimeout(PATIENCE)
+        c.connect(str(s.run_dir / "control.sock"))
+        c.sendall(calls + msgpack.packb([0, 300, "ping", []]))
+        answers, unpacker = {}, msgpack.Unpacker()
+        while 300 not in answers:
+            unpacker.feed(c.recv(65536))
+            answers.update((m[1], m[2]) for m in unpacker)
+    assert answers.pop(300) is None
+    assert sorted(answers) == list(range(256, 300))
+    assert all("too many" in error for error in answers.values())
     assert_serves(s)
 
 

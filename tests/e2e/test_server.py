@@ -501,6 +501,86 @@ def test_plain_js_changes_without_a_failed_request(editing):
         assert [bad for f in loads for bad in f.result()] == []
 
 
+@pytest.fixture(scope="module", params=MODES)
+def single(request, start_module):
+    """One worker, and more contracts than it keeps images."""
+    contracts = {f"c{i:02}": {"get.js": f"""
+var who = 'c{i:02}', table = [], n = 0, i;
+for (i = 0; i < 100 * {i % 5}; i++) table.push(who + ':' + i);
+exports.get = function () {{
+	table.push('of this request');
+	return {{ who: who, length: table.length, last: table[table.length - 2], n: ++n }};
+}};
+"""} for i in range(12)}
+    s = start_module(contracts, isolation=request.param, memory_max="32m", workers_min=1, workers_max=1,
+                     deadline_ms=20 * DEADLINE)
+    s.mode, s.ids = request.param, sorted(contracts)
+    return s
+
+
+def assert_own_state(server, contract):
+    a = server.get(f"/{contract}")
+    assert a.status == 200, a
+    length = 100 * (int(contract[1:]) % 5)
+    if server.mode != "reuse":
+        last = f"{contract}:{length - 1}" if length else None
+        assert a.json() == {"who": contract, "length": length + 1, "n": 1, **({"last": last} if last else {})}
+    else:
+        assert (a.json()["who"], a.json()["length"]) == (contract, length + a.json()["n"])
+    return a.json()
+
+
+def test_contracts_that_alternate_on_one_worker_keep_to_their_own_state(single):
+    for _ in range(3 if single.mode == "fresh" else 20):
+        assert_own_state(single, "c01")
+        assert_own_state(single, "c04")
+        assert_own_state(single, "c04")
+
+
+def test_more_contracts_than_a_worker_keeps_images(single):
+    """Round and round, back and forth, and one that stays at hand: always its own heap."""
+    order = single.ids if single.mode == "fresh" else single.ids * 2 + single.ids[::-1] + [
+        c for pair in zip(single.ids, single.ids[3:] + single.ids[:3]) for c in (*pair, "c00")]
+    for contract in order:
+        assert_own_state(single, contract)
+    assert single.stats()["audits_failed"] == 0
+    if single.mode != "process":
+        assert len({w["pid"] for w in single.workers()}) == 1 and single.stats()["workers_crashed"] == 0
+
+
+def test_clients_of_many_contracts_at_once_share_one_worker(single):
+    n = 12 if single.mode == "fresh" else 120
+    with ThreadPoolExecutor(6) as pool:
+        for done in [pool.submit(assert_own_state, single, single.ids[i * 7 % len(single.ids)]) for i in range(n)]:
+            done.result()
+
+
+@pytest.mark.parametrize("mode,depth", [("snapshot", 1), ("snapshot", 4), ("reuse", 4)])
+def test_new_version_replaces_an_image_while_the_old_one_runs(start, mode, depth):
+    """On one worker, where the next image waits for the end of the last."""
+    version = """
+var v = %d, pad = new Array(%d).join('x');
+exports.get = function (req) {
+	return new Promise(function (resolve) {
+		setTimeout(function () { resolve({ v: v, pad: pad.length }); }, Number(req.query.ms || 0));
+	});
+};
+"""
+    s = start({"edited": {"get.js": version % (1, 1)}, "other": CONTRACTS["facts"]}, isolation=mode,
+              workers_min=1, workers_max=1, worker_depth=depth, deadline_ms=60000)
+    for v in range(1, 4):
+        old = s.begin("GET", "/edited?ms=700")
+        until("it runs", lambda: s.stats()["requests_running"] >= 1)
+        s.write("edited", {"get.js": version % (v + 1, 20000 * (v % 2) + 1)})
+        s.ctl("reload", "edited")
+        behind = [s.begin("GET", "/edited"), s.begin("GET", "/other"), s.begin("GET", "/edited")]
+        assert old.finish().json() == {"v": v, "pad": 20000 * ((v - 1) % 2)}
+        answers = [b.finish().json() for b in behind]
+        assert [answers[0], answers[2]] == [{"v": v + 1, "pad": 20000 * (v % 2)}] * 2
+        assert answers[1]["contract"] == "other"
+    assert s.stats()["images"] == 2 and s.stats()["audits_failed"] == 0
+
+
 def tana(server, *args):
     return subprocess.run([BUILD / "tana", *args], cwd=server.dir, capture_output=True, text=True,
                           timeout=PATIENCE, env=server.env, check=False)

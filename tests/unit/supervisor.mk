@@ -41,3 +41,6 @@ unit_tests += %D%/test_sv_listen
 unit_tests += %D%/test_sv_dispatch
 %C%_test_sv_dispatch_SOURCES = %D%/test_sv_dispatch.c
 %C%_test_sv_dispatch_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
+unit_tests += %D%/test_sv_lower
+%C%_test_sv_lower_SOURCES = %D%/test_sv_lower.c
+%C%_test_sv_lower_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)

@@ -1192,6 +1192,56 @@ a_worker_that_does_not_read_is_not_fed_for_ever(void **state)
 }
 
 static void
+a_worker_whose_heap_was_not_put_back_gets_no_other_request(void **state)
+{
+	struct result r = { 0 }, s = { 0 };
+	struct tn_frame f = { .type = TN_FRAME_RESTORED };
+	struct proc *w;
+	unsigned i;
+
+	(void)state;
+	serve();
+	load("a");
+	get(&r, "a");
+	w = worker(0);
+	take(w);
+	reply(w, "");
+	f.restored.id = w->f.invoke.id;
+	f.restored.differ = 1;
+	for (i = 0; i < 5; i++)
+		say(w, &f);
+	turn();
+	get(&s, "a");
+	assert_false(has_frame(w, TN_FRAME_INVOKE));
+	assert_int_equal(w->kills, 1);
+	assert_int_equal(t.stats.audits_failed, 1);
+	die(w, 9);
+	RUN_UNTIL(count(TN_ROLE_WORKER) > 0);
+	say_ready(worker(0));
+	take(worker(0));
+}
+
+static void
+a_builder_has_nothing_to_put_back(void **state)
+{
+	struct result r = { 0 };
+	struct tn_frame f = { .type = TN_FRAME_RESTORED, .restored = { .id = 1, .differ = 1 } };
+	struct proc *b;
+
+	(void)state;
+	serve();
+	get(&r, "a");
+	b = living(TN_ROLE_BUILDER, 0);
+	say_ready(b);
+	say(b, &f);
+	turn();
+	assert_int_equal(b->kills, 1);
+	die(b, 9);
+	assert_fault(&r, TN_FAULT_COMPILE);
+	assert_int_equal(t.stats.audits_failed, 0);
+}
+
+static void
 nobody_can_cut_off_the_page_that_the_front_reads(void **state)
 {
 	(void)state;
@@ -1515,6 +1565,7 @@ a_contract_that_served_and_then_kills_zygotes_is_given_up_until_a_reload(void **
 		next_generation();
 		assert_int_equal(r.n, 0);
 		assert_int_equal(count(TN_ROLE_BUILDER), 1);
+		say_ready(living(TN_ROLE_BUILDER, 0));
 		zygote_dies();
 	}
 	next_generation();
@@ -1531,6 +1582,25 @@ a_contract_that_served_and_then_kills_zygotes_is_given_up_until_a_reload(void **
 }
 
 static void
+a_contract_that_was_not_begun_is_not_blamed_for_a_zygotes_death(void **state)
+{
+	struct result r = { 0 };
+	unsigned i;
+
+	(void)state;
+	serve();
+	get(&r, "a");
+	for (i = 0; i < 4; i++) {
+		assert_int_equal(count(TN_ROLE_BUILDER), 1);
+		zygote_dies();
+		next_generation();
+	}
+	build_next();
+	assert_int_equal(r.n, 0);
+	assert_int_equal(t.stats.images_built, 1);
+}
+
+static void
 after_a_zygotes_death_images_are_built_one_by_one(void **state)
 {
 	struct result r = { 0 }, s = { 0 };
@@ -1540,9 +1610,12 @@ after_a_zygotes_death_images_are_built_one_by_one(void **state)
 	get(&r, "a");
 	get(&s, "b");
 	assert_int_equal(count(TN_ROLE_BUILDER), 2);
+	say_ready(living(TN_ROLE_BUILDER, 0));
+	say_ready(living(TN_ROLE_BUILDER, 1));
 	zygote_dies();
 	next_generation();
 	assert_int_equal(count(TN_ROLE_BUILDER), 1);
+	say_ready(living(TN_ROLE_BUILDER, 0));
 	zygote_dies();			/* of that one: the other is not to blame */
 	next_generation();
 	assert_int_equal(count(TN_ROLE_BUILDER), 1);
@@ -1752,6 +1825,8 @@ main(void)
 		TEST(the_pool_grows_with_the_queue_and_shrinks_when_idle),
 		TEST(workers_that_answer_once_and_stay_do_not_pile_up),
 		TEST(a_worker_that_does_not_read_is_not_fed_for_ever),
+		TEST(a_worker_whose_heap_was_not_put_back_gets_no_other_request),
+		TEST(a_builder_has_nothing_to_put_back),
 		TEST(nobody_can_cut_off_the_page_that_the_front_reads),
 		TEST(an_evicted_image_is_built_again),
 		TEST(a_new_generation_drops_the_images_and_builds_them_again),
@@ -1765,6 +1840,7 @@ main(void)
 		TEST(a_builder_that_sends_no_image_has_built_nothing),
 		TEST(a_contract_whose_build_kills_each_zygote_is_given_up),
 		TEST(a_contract_that_served_and_then_kills_zygotes_is_given_up_until_a_reload),
+		TEST(a_contract_that_was_not_begun_is_not_blamed_for_a_zygotes_death),
 		TEST(after_a_zygotes_death_images_are_built_one_by_one),
 		TEST(who_waits_for_an_image_is_served_although_the_contract_is_removed),
 		TEST(a_rebuild_for_a_removed_contract_still_has_its_name),

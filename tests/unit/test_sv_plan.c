@@ -19,6 +19,7 @@
 #include "tn_err.h"
 #include "tn_layers.h"
 #include "tn_options.h"
+#include "tn_zygote.h"
 
 #define NAMESPACE_LAYERS (TN_LAYER_PIDNS | TN_LAYER_NETNS | TN_LAYER_MOUNTNS | TN_LAYER_IPCNS)
 #define ALL_FLAGS \
@@ -214,6 +215,22 @@ test_modes_are_the_options(void **state)
 	assert_string_equal(tn_options_choice("sandbox", SV_SANDBOX_OFF), "off");
 }
 
+/* Goes into the setup as it is, and comes back in READY for `tana-ctl status`. */
+static void
+test_ways_to_restore_are_the_options(void **state)
+{
+	struct tn_options *o = tn_options_new();
+
+	(void)state;
+	assert_non_null(o);
+	assert_string_equal(tn_options_choice("restore", TN_RESTORE_DROP), "drop");
+	assert_string_equal(tn_options_choice("restore", TN_RESTORE_PAGEMAP), "pagemap");
+	assert_string_equal(tn_options_choice("restore", TN_RESTORE_SCAN), "scan");
+	assert_null(tn_options_choice("restore", TN_RESTORE_SCAN + 1));
+	assert_int_equal(o->restore, TN_RESTORE_SCAN);
+	tn_options_free(&o);
+}
+
 int
 main(void)
 {
@@ -226,6 +243,7 @@ main(void)
 		cmocka_unit_test(test_off_is_nothing),
 		cmocka_unit_test(test_old_kernel),
 		cmocka_unit_test(test_modes_are_the_options),
+		cmocka_unit_test(test_ways_to_restore_are_the_options),
 	};
 
 	return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
