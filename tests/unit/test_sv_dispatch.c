@@ -1433,6 +1433,24 @@ a_worker_that_fails_is_sent_its_images_again(void **state)
 }
 
 static void
+an_image_that_is_used_stays_in_memory(void **state)
+{
+	(void)state;
+	t.opt->images_memory_max = 2 * IMAGE_BYTES;
+	serve();
+	put("c", "exports.get = 3;");
+	load("a");
+	load("b");
+	sends_image("a");
+	load("c");			/* in the place of b's */
+	assert_int_equal(t.stats.images_built, 3);
+	sends_image("a");
+	assert_int_equal(t.stats.images_built, 3);
+	sends_image("b");
+	assert_int_equal(t.stats.images_built, 4);
+}
+
+static void
 an_idle_worker_that_keeps_the_image_is_preferred(void **state)
 {
 	struct result r = { 0 }, s = { 0 };
@@ -1470,6 +1488,26 @@ an_idle_worker_that_keeps_the_image_is_preferred(void **state)
 	assert_int_equal(first->f.invoke.delta.len, 0);
 	reply(first, "kept");
 	assert_answered(&r, "kept");
+	/* One that ran it last is better still. */
+	r = (struct result){ 0 };
+	s = (struct result){ 0 };
+	get(&r, "c");
+	get(&s, "b");
+	assert_true(has_frame(second, TN_FRAME_INVOKE));
+	assert_true(has_frame(first, TN_FRAME_INVOKE));
+	reply(second, "");
+	r = (struct result){ 0 };
+	get(&r, "b");
+	assert_true(has_frame(second, TN_FRAME_INVOKE));
+	reply(second, "");
+	r = (struct result){ 0 };
+	get(&r, "c");
+	assert_true(has_frame(second, TN_FRAME_INVOKE));
+	reply(first, "");
+	reply(second, "");		/* the last to be used, and keeps b */
+	r = (struct result){ 0 };
+	get(&r, "b");
+	assert_true(has_frame(first, TN_FRAME_INVOKE));
 }
 
 static void
@@ -1835,6 +1873,7 @@ main(void)
 		TEST(frames_that_wait_in_a_worker_have_their_images_when_their_turn_comes),
 		TEST(a_new_version_has_a_new_image_while_the_old_one_still_runs),
 		TEST(a_worker_that_fails_is_sent_its_images_again),
+		TEST(an_image_that_is_used_stays_in_memory),
 		TEST(an_idle_worker_that_keeps_the_image_is_preferred),
 		TEST(an_image_that_fits_in_no_frame_is_refused_when_it_is_built),
 		TEST(a_builder_that_sends_no_image_has_built_nothing),
