@@ -23,7 +23,7 @@
 #define WK_RESTORE_SHADOW	((char *)0x280000000000)
 
 /* Pages that are kept, at most. */
-#define WK_RESTORE_HOT_MAX	4096u
+#define WK_RESTORE_HOT_MAX	8192u
 
 enum wk_restore_how {
 	WK_RESTORE_DROP,	/* drop all private pages: each costs a fault in the next request */

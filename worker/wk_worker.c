@@ -11,6 +11,7 @@
 #include "wk_arena.h"
 #include "wk_channel.h"
 #include "wk_deadline.h"
+#include "wk_duk.h"
 #include "wk_heap.h"
 #include "wk_host.h"
 #include "wk_random.h"
@@ -156,6 +157,7 @@ place_heap(const struct tn_frame_invoke *q, const char **why)
 		if (wk_arena_map_private(fd) != 0 || wk_restore_map(fd) != 0)
 			_exit(WK_EXIT_HEAP);
 		(void)close(fd);
+		wk_duk_freeze(WK_ARENA_BASE, wk_arena_used());
 		wk.image = q->image;
 		wk.dirty = false;
 	}
