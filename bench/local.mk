@@ -1,6 +1,7 @@
 # Measurements; nothing here is built, or run but by `make bench`.
-EXTRA_DIST += %D%/run
+EXTRA_DIST += %D%/run %D%/restore %D%/soak
 
 .PHONY: bench
 bench: all
 	$(PYTHON) $(srcdir)/%D%/run $(BENCHFLAGS) '$(abs_top_builddir)'
+	-$(PYTHON) $(srcdir)/%D%/restore $(RESTOREFLAGS) '$(abs_top_builddir)'

@@ -32,6 +32,10 @@ extern unsigned wk_duk_hash_seed;
 #define DUK_USE_GET_RANDOM_DOUBLE(udata)	wk_random_double()
 #define DUK__FIXED_HASH_SEED			wk_duk_hash_seed
 
+/* wk_duk_freeze(); used by the macros that mkfrozen.sh puts in. */
+extern __UINTPTR_TYPE__ wk_duk_frozen_base, wk_duk_frozen_bytes;
+#define WK_DUK_FROZEN(h)	((__UINTPTR_TYPE__)(h) - wk_duk_frozen_base < wk_duk_frozen_bytes)
+
 /*
  * A string table that grows writes to every string, and so to nearly every page of
  * the image: it has the size from the start that the runtime's strings would give

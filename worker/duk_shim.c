@@ -23,9 +23,18 @@
 #pragma GCC diagnostic ignored "-Wtype-limits"
 
 #include "wk_duk.h"
-#include "duktape.c"
+#include "duktape_frozen.c"
 
 #pragma GCC diagnostic pop
+
+uintptr_t wk_duk_frozen_base, wk_duk_frozen_bytes;
+
+void
+wk_duk_freeze(const void *base, size_t bytes)
+{
+	wk_duk_frozen_base = (uintptr_t)base;
+	wk_duk_frozen_bytes = bytes;
+}
 
 const char *
 wk_duk_how(void)

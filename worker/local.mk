@@ -26,8 +26,14 @@ nodist_%C%_libwk_a_SOURCES = %D%/wk_runtime_data.c
 # foreign code (configure says WK_DUK_SOURCE); or the system's library.
 if DUKTAPE_SOURCE
 noinst_LIBRARIES += %D%/libduk.a
+# duk_shim.c includes it: Duktape's source with two macros that look at wk_duk_frozen.
+%D%/duktape_frozen.c: $(DUKTAPE_DIR)/src/duktape.c %D%/mkfrozen.sh
+	$(AM_V_GEN)$(MKDIR_P) %D% && \
+	$(SHELL) $(srcdir)/%D%/mkfrozen.sh $(DUKTAPE_DIR)/src/duktape.c > $@.tmp && mv $@.tmp $@
+%D%/libduk_a-duk_shim.$(OBJEXT): %D%/duktape_frozen.c
+CLEANFILES += %D%/duktape_frozen.c %D%/duktape_frozen.c.tmp
 %C%_libduk_a_SOURCES = %D%/duk_shim.c
-%C%_libduk_a_CFLAGS = $(AM_CFLAGS) $(DUKTAPE_OWN_CFLAGS)
+%C%_libduk_a_CFLAGS = $(AM_CFLAGS) $(DUKTAPE_OWN_CFLAGS) -I%D%
 WK_DUKTAPE = %D%/libduk.a
 else
 %C%_libwk_a_SOURCES += %D%/wk_duk_system.c
@@ -40,7 +46,7 @@ WK_LIBS = %D%/libwk.a $(WK_DUKTAPE) %D%/libwk.a $(POL_LIBS) $(DUKTAPE_LIBS)
 tana_worker_SOURCES = %D%/wk_main.c
 tana_worker_LDADD = $(WK_LIBS)
 
-EXTRA_DIST += %D%/runtime %D%/mkruntime.sh %D%/duk_shim.c %D%/wk_duk_system.c
+EXTRA_DIST += %D%/runtime %D%/mkruntime.sh %D%/mkfrozen.sh %D%/duk_shim.c %D%/wk_duk_system.c
 
 # The runtime's files are embedded: made again whenever one of them changes.
 WK_RUNTIME_FILES = $(shell $(srcdir)/%D%/mkruntime.sh -d $(srcdir)/%D%/runtime $(NODE_MODULES))

@@ -32,6 +32,14 @@ void wk_duk_learn_stack(void);
 void wk_duk_gc_hold(duk_context *ctx);
 void wk_duk_gc_release(duk_context *ctx);
 
+/*
+ * What stands in these bytes is an image's: it will not be freed for want of
+ * references, so that nobody counts them and calling a function of the image writes
+ * to none of its pages.  (Garbage is still found by marking.)  0 bytes: nothing is.
+ * The system's library counts all the same.
+ */
+void wk_duk_freeze(const void *base, size_t bytes);
+
 /* After duk_create_heap: what must be replaced in the heap itself. */
 void wk_duk_patch(duk_context *ctx);
 

@@ -47,3 +47,10 @@ wk_duk_patch(duk_context *ctx)
 	    DUK_DEFPROP_SET_WRITABLE | DUK_DEFPROP_CLEAR_ENUMERABLE | DUK_DEFPROP_SET_CONFIGURABLE);
 	duk_pop(ctx);
 }
+
+void
+wk_duk_freeze(const void *base, size_t bytes)
+{
+	(void)base;
+	(void)bytes;
+}

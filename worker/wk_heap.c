@@ -219,6 +219,7 @@ wk_heap_create(uint64_t generation, struct wk_trouble *t)
 	int rc;
 
 	trouble_clear(t);
+	wk_duk_freeze(NULL, 0);
 	wk_arena_format(generation);
 	ctx = duk_create_heap(heap_alloc, heap_realloc, heap_free, &WK_ARENA->alloc, heap_fatal);
 	if (ctx == NULL) {

@@ -24,7 +24,7 @@
 #include <stdint.h>
 
 /* Pages that are kept, at most. */
-#define WK_RESTORE_HOT_MAX	4096u
+#define WK_RESTORE_HOT_MAX	8192u
 /* An image with more own pages is made anew each time, after a drop. */
 #define WK_RESTORE_OWN_MAX	(WK_RESTORE_HOT_MAX / 2)
 

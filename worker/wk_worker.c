@@ -12,6 +12,7 @@
 #include "wk_channel.h"
 #include "wk_deadline.h"
 #include "wk_delta.h"
+#include "wk_duk.h"
 #include "wk_heap.h"
 #include "wk_host.h"
 #include "wk_random.h"
@@ -208,6 +209,7 @@ place_heap(const struct tn_frame_invoke *q, const char **why)
 	if (wk.image != im) {
 		if (wk_restore_switch(im->delta, !wk.dirty) != 0)
 			_exit(WK_EXIT_HEAP);
+		wk_duk_freeze(WK_ARENA_BASE, wk_arena_used());
 		wk.image = im;
 		wk.dirty = false;
 	} else if (wk.dirty && q->isolation != TN_ISO_REUSE) {

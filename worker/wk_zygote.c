@@ -197,6 +197,7 @@ warm(void)
 	wk_heap_settle(true);
 	/* What a contract adds comes behind, so that few of the base's pages change. */
 	wk_alloc_nursery(&WK_ARENA->alloc);
+	wk_duk_freeze(WK_ARENA_BASE, wk_arena_used());
 	/* A file that somebody maps shared cannot be sealed: the private mapping takes its place. */
 	if (wk_arena_map_base(fd) != 0 || wk_arena_seal(fd) != 0)
 		fail(TN_EXIT_FAILURE, "the base heap cannot be sealed: %s", strerror(errno));

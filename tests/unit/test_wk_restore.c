@@ -22,7 +22,7 @@
 #include "wk_restore.h"
 
 #define PAGE		4096u
-#define ARENA		((size_t)20 << 20)
+#define ARENA		((size_t)36 << 20)
 #define PAGES		(ARENA / PAGE)
 #define IMAGE_PAGES	600u
 
@@ -108,7 +108,7 @@ any_writes_are_undone(void **state)
 	(void)state;
 	have();
 	map_image(1);
-	for (round = 0; round < 20; round++) {
+	for (round = 0; round < 12; round++) {
 		for (n = chance(120); n > 0; n--)
 			write_page(chance(PAGES));
 		assert_restored();
@@ -205,7 +205,7 @@ learning_anew_loses_nothing(void **state)
 		write_page(chance(8));
 		write_page(IMAGE_PAGES + chance(8));
 		assert_int_equal(wk_restore(), 0);
-		if (i % 100 == 0)
+		if (i % 500 == 0)
 			assert_memory_equal(WK_ARENA_BASE, reference, ARENA);
 	}
 	assert_memory_equal(WK_ARENA_BASE, reference, ARENA);
