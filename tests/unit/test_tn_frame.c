@@ -636,7 +636,7 @@ lists_beyond_the_limit_are_refused(void **state)
 		msgpack_pack_array(&m.pk, n);
 		for (i = 0; i < n; i++)
 			tn_buf_append(&m.b, "\xa0", 1);
-		tn_buf_append(&m.b, "\x01\x01\x01", 3);
+		tn_buf_append(&m.b, "\xc4\x00\x01\x01", 4);
 		assert_int_equal(made_decode(&m, TN_DIR_TO_FRONT, &f),
 		    n <= TN_FRAME_LIST_MAX ? TN_OK : TN_ELIMIT);
 	}
