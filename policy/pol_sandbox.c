@@ -241,11 +241,12 @@ pol_worker_enter(const struct pol_worker_config *c, uint32_t *layers, char err[P
 		step(&g, 0, "dumpable", pol_not_dumpable(g.why));
 	if (going(&g))
 		step(&g, 0, "descriptors", pol_fds(c->keep, c->nkeep, p->pagemap_fd + 1, g.why));
+	/* Takes a descriptor for a moment, of which the limits leave none. */
+	if (going(&g))
+		step(&g, TN_LAYER_LANDLOCK, NULL, pol_landlock(-1, g.why));
 	if (going(&g))
 		step(&g, TN_LAYER_RLIMITS, NULL, pol_limits_worker(&pol.memory,
 		    c->memory + p->arena_size, p->pagemap_fd + 1, c->cpu_seconds, g.why));
-	if (going(&g))
-		step(&g, TN_LAYER_LANDLOCK, NULL, pol_landlock(-1, g.why));
 	if (going(&g))
 		step(&g, TN_LAYER_SECCOMP, NULL,
 		    filter(c->role == POL_BUILDER ? POL_FILTER_BUILDER : POL_FILTER_WORKER, g.why));

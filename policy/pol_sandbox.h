@@ -85,7 +85,7 @@ int pol_worker_pagemap(enum pol_role role, char err[POL_ERR_MAX]);
 
 /*
  * In each child, when all its memory is there: death with its parent, descriptors,
- * limits, Landlock, and last the role's own filter, after which the only calls are
+ * Landlock, limits, and last the role's own filter, after which the only calls are
  * those of the role's table in pol_rules.c.  All numbers up to params.pagemap_fd
  * must be kept, and none behind: then no process can have another descriptor.
  * Results as pol_zygote_enter's.

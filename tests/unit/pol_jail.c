@@ -162,6 +162,14 @@ reserve(uint64_t at, size_t size)
 	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) == p ? 0 : -1;
 }
 
+static int
+map_base(int fd, uint64_t at, int prot)
+{
+	void *p = (void *)(uintptr_t)at;
+
+	return mmap(p, ORACLE_ARENA_SIZE, prot, MAP_PRIVATE | MAP_FIXED, fd, 0) == p ? 0 : -1;
+}
+
 /* What the master and the worker's own code prepare in a real zygote. */
 static int
 fixture(struct jail_inside *in)
@@ -187,11 +195,13 @@ fixture(struct jail_inside *in)
 	if (proc < 0 || dup3(proc, ORACLE_PROC, O_CLOEXEC) < 0)
 		return -1;
 	(void)close(proc);
-	in->image = memfd_create("image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (in->image < 0 || ftruncate(in->image, (off_t)ORACLE_ARENA_SIZE) != 0 ||
-	    pwrite(in->image, &magic, sizeof(magic), 0) != sizeof(magic))
+	in->base = memfd_create("base", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (in->base < 0 || ftruncate(in->base, (off_t)ORACLE_ARENA_SIZE) != 0 ||
+	    pwrite(in->base, &magic, sizeof(magic), 0) != sizeof(magic) ||
+	    map_base(in->base, ORACLE_ARENA, PROT_READ | PROT_WRITE) != 0 ||
+	    map_base(in->base, ORACLE_SHADOW, PROT_READ) != 0)
 		return -1;
-	return fcntl(in->image, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW);
+	return fcntl(in->base, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW);
 }
 
 static void __attribute__((noreturn))
@@ -207,14 +217,12 @@ zygote(struct jail *j, int sock, uid_t uid, gid_t gid, jail_body *body)
 			.gid = j->kind == JAIL_ROOT ? JAIL_NOBODY : POL_STAY,
 			.params = {
 				.channel_fd = JAIL_CHANNEL,
-				.image_fd = JAIL_IMAGE,
 				.arena = ORACLE_ARENA,
 				.arena_size = ORACLE_ARENA_SIZE,
 				.send_max = ORACLE_SEND_MAX,
 				.restore = j->restore,
 				.pagemap_fd = JAIL_PAGEMAP,
-				.proc_fd = ORACLE_PROC,
-				.shadow = ORACLE_SHADOW
+				.proc_fd = ORACLE_PROC
 			}
 		}
 	};
@@ -371,5 +379,8 @@ jail_hear(int sock)
 	struct iovec iov = { &c, 1 };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 
+	/* Of its channel a worker has only this; of others a zygote has only that. */
+	if (sock == JAIL_CHANNEL)
+		return recv(sock, &c, 1, 0) == 1 ? 0 : -1;
 	return recvmsg(sock, &m, MSG_CMSG_CLOEXEC) == 1 ? 0 : -1;
 }

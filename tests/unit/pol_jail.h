@@ -26,8 +26,8 @@ enum jail_kind {
 #define JAIL_NOBODY	65534u
 #define JAIL_CHANNEL	3
 #define JAIL_PAGEMAP	4
-#define JAIL_IMAGE	5
-#define JAIL_MAGIC	0x616e6174u	/* an image's first word */
+#define JAIL_NEXT	5		/* the number that a descriptor would get */
+#define JAIL_MAGIC	0x616e6174u	/* the base's first word */
 
 /* Shared by the test, the zygote and its children. */
 struct jail_shared {
@@ -57,7 +57,7 @@ struct jail_inside {
 	enum jail_kind		 kind;
 	struct jail_shared	*sh;
 	int			 socket;	/* to the test */
-	int			 image;		/* sealed memfd of the arena's length */
+	int			 base;		/* sealed memfd of the arena's length, mapped */
 	bool			 careless;	/* its workers leave themselves dumpable */
 	struct pol_config	 config;	/* as the kind needs it; change it before _enter */
 };

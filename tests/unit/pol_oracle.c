@@ -9,7 +9,6 @@
 #define NOSIGNAL	0x4000u
 #define READ_WRITE	3u
 #define EXEC		4u
-#define PRIVATE_FIXED	0x12u
 #define DONTNEED	4u
 #define CHILD_FLAGS	0x01200011u	/* CHILD_SETTID, CHILD_CLEARTID, SIGCHLD */
 #define SIGNED_MAX	0x7fffffffu
@@ -34,8 +33,8 @@ builder(const struct oracle_call *c)
 	const uint64_t *a = c->args;
 
 	switch (c->nr) {
-	case SYS_recvmsg:
-		return a[0] == ORACLE_CHANNEL && a[2] == CMSG_CLOEXEC;
+	case SYS_recvfrom:
+		return a[0] == ORACLE_CHANNEL && a[3] == 0 && a[4] == 0 && a[5] == 0;
 	case SYS_sendto:
 		return a[0] == ORACLE_CHANNEL && a[2] <= ORACLE_SEND_MAX && a[3] == NOSIGNAL &&
 		    a[4] == 0 && a[5] == 0;
@@ -44,28 +43,14 @@ builder(const struct oracle_call *c)
 	}
 }
 
-/* The image's second mapping: PROT_READ. */
-static bool
-shadow(const uint64_t a[6])
-{
-	return a[0] == ORACLE_SHADOW && a[1] == ORACLE_ARENA_SIZE && a[2] == 1 &&
-	    a[3] == PRIVATE_FIXED && a[4] == ORACLE_IMAGE && a[5] == 0;
-}
-
 static bool
 worker(enum oracle_way w, const struct oracle_call *c)
 {
 	const uint64_t *a = c->args;
 
 	switch (c->nr) {
-	case SYS_mmap:
-		return (w != ORACLE_DROP && shadow(a)) ||
-		    (a[0] == ORACLE_ARENA && a[1] == ORACLE_ARENA_SIZE && a[2] == READ_WRITE &&
-		    a[3] == PRIVATE_FIXED && a[4] == ORACLE_IMAGE && a[5] == 0);
 	case SYS_madvise:
 		return a[0] == ORACLE_ARENA && a[1] == ORACLE_ARENA_SIZE && a[2] == DONTNEED;
-	case SYS_close:
-		return a[0] == ORACLE_IMAGE;
 	case SYS_getrusage:		/* RUSAGE_SELF */
 		return w != ORACLE_DROP && a[0] == 0;
 	case SYS_ioctl:
@@ -83,6 +68,8 @@ zygote(enum oracle_way w, const struct oracle_call *c)
 	const uint64_t *a = c->args;
 
 	switch (c->nr) {
+	case SYS_recvfrom:
+		return builder(c);
 	case SYS_recvmsg:
 		return a[2] == CMSG_CLOEXEC;
 	case SYS_sendmsg:
@@ -171,16 +158,11 @@ static const struct {
 	{ Z | W | B, ALL, { SYS_exit_group, { 7 } } },
 	{ Z | W | B, ALL, { SYS_clock_gettime, { 0, BUFFER } } },
 	{ Z | W | B, ALL, { SYS_clock_gettime, { 1, BUFFER } } },
-	{ Z | W | B, ALL, { SYS_recvmsg, { ORACLE_CHANNEL, BUFFER, CMSG_CLOEXEC } } },
+	{ Z | W | B, ALL, { SYS_recvfrom, { ORACLE_CHANNEL, BUFFER, UINT64_C(32) << 20, 0, 0, 0 } } },
 	{ Z | W | B, ALL, { SYS_sendto, { ORACLE_CHANNEL, BUFFER, ORACLE_SEND_MAX, NOSIGNAL,
 	    0, 0 } } },
 	{ Z | W | B, ALL, { SYS_sendto, { ORACLE_CHANNEL, BUFFER, 0, NOSIGNAL, 0, 0 } } },
-	{ Z | W, ALL, { SYS_mmap, { ORACLE_ARENA, ORACLE_ARENA_SIZE, READ_WRITE, PRIVATE_FIXED,
-	    ORACLE_IMAGE, 0 } } },
 	{ Z | W, ALL, { SYS_madvise, { ORACLE_ARENA, ORACLE_ARENA_SIZE, DONTNEED } } },
-	{ Z | W, ALL, { SYS_close, { ORACLE_IMAGE } } },
-	{ Z | W, READ | SCAN, { SYS_mmap, { ORACLE_SHADOW, ORACLE_ARENA_SIZE, 1, PRIVATE_FIXED,
-	    ORACLE_IMAGE, 0 } } },
 	{ Z | W, READ | SCAN, { SYS_getrusage, { 0, BUFFER } } },
 	{ Z | W, SCAN, { SYS_ioctl, { ORACLE_PAGEMAP, ORACLE_ASK, BUFFER } } },
 	{ Z | W, READ, { SYS_pread64, { ORACLE_PAGEMAP, BUFFER, 4096, 0x100000000 } } },

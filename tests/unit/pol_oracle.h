@@ -12,13 +12,14 @@
 /* What the filters under test are made with. */
 #define ORACLE_CHANNEL		3
 #define ORACLE_PAGEMAP		4
-#define ORACLE_IMAGE		5
 #define ORACLE_PROC		9
 #define ORACLE_ARENA		UINT64_C(0x200000000000)
 #define ORACLE_ARENA_SIZE	(UINT64_C(64) << 20)
 #define ORACLE_SEND_MAX		(UINT64_C(1) << 20)
-#define ORACLE_SHADOW		UINT64_C(0x280000000000)
 #define ORACLE_ASK		UINT64_C(0xc0606610)	/* PAGEMAP_SCAN */
+
+/* What no filter knows of: where the base heap is mapped a second time. */
+#define ORACLE_SHADOW		UINT64_C(0x280000000000)
 
 enum oracle_filter { ORACLE_ZYGOTE, ORACLE_WORKER, ORACLE_BUILDER };
 /* How workers put their arena back. */

@@ -43,14 +43,12 @@
 
 #define PARAMS(way) {								\
 	.channel_fd = ORACLE_CHANNEL,						\
-	.image_fd = ORACLE_IMAGE,						\
 	.arena = ORACLE_ARENA,							\
 	.arena_size = ORACLE_ARENA_SIZE,					\
 	.send_max = ORACLE_SEND_MAX,						\
 	.restore = (way),							\
 	.pagemap_fd = ORACLE_PAGEMAP,						\
-	.proc_fd = ORACLE_PROC,							\
-	.shadow = ORACLE_SHADOW							\
+	.proc_fd = ORACLE_PROC							\
 }
 
 /* The oracle's names for the ways, in its order. */
@@ -462,18 +460,16 @@ worker_that_drops_may_least(void **state)
 		{ SCMP_SYS(ioctl), { ORACLE_PAGEMAP, ORACLE_ASK } },
 		{ SCMP_SYS(pread64), { ORACLE_PAGEMAP, 0, 8, 0 } },
 		{ SCMP_SYS(getrusage), { 0 } },
-		{ SCMP_SYS(mmap), { ORACLE_SHADOW, ORACLE_ARENA_SIZE, PROT_READ,
-		    MAP_PRIVATE | MAP_FIXED, ORACLE_IMAGE, 0 } },
 	};
-	static const bool may[ORACLE_WAYS][4] = {
-		[ORACLE_DROP] = { false, false, false, false },
-		[ORACLE_READ] = { false, true, true, true },
-		[ORACLE_SCAN] = { true, false, true, true },
+	static const bool may[ORACLE_WAYS][3] = {
+		[ORACLE_DROP] = { false, false, false },
+		[ORACLE_READ] = { false, true, true },
+		[ORACLE_SCAN] = { true, false, true },
 	};
 
 	(void)state;
 	for (int w = 0; w < ORACLE_WAYS; w++)
-		for (size_t i = 0; i < 4; i++) {
+		for (size_t i = 0; i < 3; i++) {
 			assert_int_equal(decide((enum oracle_way)w, POL_FILTER_WORKER, &own[i], ARCH),
 			    may[w][i]);
 			assert_false(decide((enum oracle_way)w, POL_FILTER_BUILDER, &own[i], ARCH));
@@ -485,26 +481,20 @@ static void
 filter_follows_its_parameters(void **state)
 {
 	const struct pol_params other = {
-		.channel_fd = 17, .image_fd = 18, .arena = ORACLE_ARENA + (UINT64_C(1) << 32),
+		.channel_fd = 17, .arena = ORACLE_ARENA + (UINT64_C(1) << 32),
 		.arena_size = UINT64_C(5) << 32, .send_max = 100, .restore = TN_RESTORE_SCAN,
-		.pagemap_fd = 19, .proc_fd = 20, .shadow = ORACLE_SHADOW + (UINT64_C(1) << 32)
+		.pagemap_fd = 19, .proc_fd = 20
 	};
 	const struct {
 		enum pol_filter_kind	kind;
 		struct oracle_call	yes, no;
 	} cases[] = {
-		{ POL_FILTER_WORKER, { SCMP_SYS(recvmsg), { 17, 0, 0x40000000 } },
-		    { SCMP_SYS(recvmsg), { ORACLE_CHANNEL, 0, 0x40000000 } } },
+		{ POL_FILTER_WORKER, { SCMP_SYS(recvfrom), { 17, 0, 1 } },
+		    { SCMP_SYS(recvfrom), { ORACLE_CHANNEL, 0, 1 } } },
 		{ POL_FILTER_WORKER, { SCMP_SYS(sendto), { 17, 0, 100, 0x4000, 0, 0 } },
 		    { SCMP_SYS(sendto), { 17, 0, 101, 0x4000, 0, 0 } } },
-		{ POL_FILTER_WORKER, { SCMP_SYS(close), { 18 } },
-		    { SCMP_SYS(close), { ORACLE_IMAGE } } },
 		{ POL_FILTER_WORKER, { SCMP_SYS(madvise), { other.arena, other.arena_size, 4 } },
 		    { SCMP_SYS(madvise), { ORACLE_ARENA, ORACLE_ARENA_SIZE, 4 } } },
-		{ POL_FILTER_WORKER, { SCMP_SYS(mmap), { other.arena, other.arena_size, 3, 0x12, 18, 0 } },
-		    { SCMP_SYS(mmap), { ORACLE_ARENA, ORACLE_ARENA_SIZE, 3, 0x12, ORACLE_IMAGE, 0 } } },
-		{ POL_FILTER_WORKER, { SCMP_SYS(mmap), { other.shadow, other.arena_size, 1, 0x12, 18, 0 } },
-		    { SCMP_SYS(mmap), { ORACLE_SHADOW, other.arena_size, 1, 0x12, 18, 0 } } },
 		{ POL_FILTER_WORKER, { SCMP_SYS(ioctl), { 19, ORACLE_ASK } },
 		    { SCMP_SYS(ioctl), { ORACLE_PAGEMAP, ORACLE_ASK } } },
 		{ POL_FILTER_ZYGOTE, { SCMP_SYS(openat), { 20, 0, 0x80000 } },

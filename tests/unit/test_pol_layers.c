@@ -160,7 +160,7 @@ limits(void)
 	CHECK(p != MAP_FAILED);
 	CHECK(mmap(NULL, (size_t)100 << 20, PROT_READ | PROT_WRITE,
 	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED && errno == ENOMEM);
-	/* Anew at the same place: as an image's. */
+	/* Anew at the same place. */
 	CHECK(mmap(p, (size_t)100 << 20, PROT_READ | PROT_WRITE,
 	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == p);
 #endif
@@ -348,7 +348,7 @@ change_of_user_cannot_be_undone(void **state)
 static int
 descriptors(void)
 {
-	static const int keep[] = { 0, 1, 2, 5 }, unordered[] = { 2, 1 }, negative[] = { -1 };
+	static const int full[] = { 0, 1, 2, 3 }, keep[] = { 0, 1, 2, 5 }, unordered[] = { 2, 1 }, negative[] = { -1 };
 	int null = open("/dev/null", O_RDWR);
 
 	CHECK(null >= 0);
@@ -358,13 +358,18 @@ descriptors(void)
 	CHECK(pol_fds(negative, 1, 3, err) == TN_EINVAL);
 	for (int fd = 0; fd < 40; fd++)
 		CHECK(fd == null || dup2(null, fd) == fd || fd == 2);
-	CHECK(pol_fds(keep, 4, 3, err) == 0);
+	CHECK(pol_fds(full, 4, 4, err) == 0);
+	for (int fd = 0; fd < 40; fd++)
+		CHECK((fcntl(fd, F_GETFD) >= 0) == (fd <= 3));
+	for (int fd = 0; fd < 40; fd++)
+		CHECK(dup2(0, fd) == fd);
+	/* 3 is free: a descriptor could come there, and 5 is behind the end. */
+	CHECK(pol_fds(keep, 4, 6, err) == TN_EINVAL && strstr(err, "descriptor 3") != NULL);
 	for (int fd = 0; fd < 40; fd++)
 		CHECK((fcntl(fd, F_GETFD) >= 0) == (fd <= 2 || fd == 5));
-	/* 3 is free, so an image would be 3, not 6. */
-	CHECK(pol_fds(keep, 4, 6, err) == TN_EINVAL && strstr(err, "descriptor 3") != NULL);
-	/* And 2 is not free. */
-	CHECK(pol_fds(keep, 4, 2, err) == TN_EINVAL && strstr(err, "descriptor 2") != NULL);
+	CHECK(pol_fds(keep, 4, 3, err) == TN_EINVAL && strstr(err, "descriptor 5") != NULL);
+	CHECK(pol_fds(keep, 3, 2, err) == TN_EINVAL && strstr(err, "descriptor 2") != NULL);
+	CHECK(pol_fds(keep, 3, 4, err) == TN_EINVAL && strstr(err, "descriptor 3") != NULL);
 	CHECK(pol_fds(NULL, 0, 0, err) == 0);
 	CHECK(fcntl(5, F_GETFD) == -1);
 	return 0;
@@ -852,7 +857,7 @@ struct worker_case {
 	int64_t		arg0;
 	int		e;
 	bool		orphan;		/* parent is somebody else */
-	bool		image_open;
+	bool		next_open;	/* a descriptor more is kept */
 	uint32_t	drop;		/* from the required layers */
 	const char	*layer;		/* that the reason names; NULL: goes well */
 };
@@ -862,13 +867,13 @@ static const struct worker_case *one;
 static int
 worker_body(struct jail_inside *in)
 {
-	static const int keep[] = { 0, 1, 2, JAIL_CHANNEL, JAIL_PAGEMAP, JAIL_IMAGE };
+	static const int keep[] = { 0, 1, 2, JAIL_CHANNEL, JAIL_PAGEMAP, JAIL_NEXT };
 	struct pol_worker_config c = {
 		.required = in->config.required & ~one->drop,
 		.role = POL_WORKER,
 		.parent = one->orphan ? 1 << 20 : getpid(),
 		.keep = keep,
-		.nkeep = one->image_open ? 6 : 5,
+		.nkeep = one->next_open ? 6 : 5,
 		.memory = 1 << 20
 	};
 	struct jail_shared *sh = in->sh;
@@ -888,7 +893,7 @@ worker_body(struct jail_inside *in)
 		/* The zygote's filter lets children install filters. */
 		if (one->nr != 0 && jail_break_call(one->nr, one->arg0, one->e) != 0)
 			_exit(JAIL_NOT_IN);
-		if (dup2(2, JAIL_IMAGE) < 0)
+		if (dup2(2, JAIL_NEXT) < 0)
 			_exit(JAIL_NOT_IN);
 		sh->pagemap_rc = pol_worker_pagemap(POL_WORKER, sh->worker_err);
 		sh->worker_rc = pol_worker_enter(&c, &sh->worker_layers, sh->worker_err);
@@ -968,7 +973,7 @@ worker_whose_descriptors_stay_is_refused(void **state)
 	(void)state;
 	worker_case(&(struct worker_case){ .nr = SYS_close_range, .arg0 = -1, .e = ENOSYS,
 	    .layer = "descriptors" });
-	worker_case(&(struct worker_case){ .image_open = true, .layer = "descriptors" });
+	worker_case(&(struct worker_case){ .next_open = true, .layer = "descriptors" });
 }
 
 static void

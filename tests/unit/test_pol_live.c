@@ -105,7 +105,7 @@ on_signal(int sig)
 }
 
 static int
-send_image(int channel, int image)
+send_descriptor(int channel, int fd)
 {
 	union {
 		struct cmsghdr	h;
@@ -117,28 +117,8 @@ send_image(int channel, int image)
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c,
 	    .msg_controllen = sizeof(c) };
 
-	memcpy(CMSG_DATA(&c.h), &image, sizeof(image));
+	memcpy(CMSG_DATA(&c.h), &fd, sizeof(fd));
 	return sendmsg(channel, &m, MSG_NOSIGNAL) == 1 ? 0 : -1;
-}
-
-static int
-receive_image(void)
-{
-	union {
-		struct cmsghdr	h;
-		char		room[CMSG_SPACE(8 * sizeof(int))];
-	} c;
-	char byte;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c,
-	    .msg_controllen = sizeof(c) };
-	int fd;
-
-	if (recvmsg(JAIL_CHANNEL, &m, MSG_CMSG_CLOEXEC) != 1 || (m.msg_flags & MSG_CTRUNC) != 0 ||
-	    CMSG_FIRSTHDR(&m) == NULL)
-		return -1;
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(fd));
-	return fd;
 }
 
 /* Is the arena's page anonymous, says the pagemap?  -1: no answer. */
@@ -171,9 +151,6 @@ honest_restore(enum tn_restore how)
 	volatile uint32_t *word = (uint32_t *)ARENA;
 	struct rusage ru;
 
-	if (mmap(SHADOW, ORACLE_ARENA_SIZE, PROT_READ, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0) !=
-	    SHADOW)
-		return 20;
 	*word = 0;
 	if (*(volatile uint32_t *)SHADOW != JAIL_MAGIC)
 		return 21;
@@ -199,16 +176,11 @@ honest(struct jail_inside *in, void *arg)
 	if (in->sh->pagemap_rc != 0)
 		how = TN_RESTORE_DROP;
 	for (int round = 0; round < 2; round++) {
-		if (receive_image() != JAIL_IMAGE)
+		if (jail_hear(JAIL_CHANNEL) != 0)
 			return 1;
-		if (mmap(ARENA, ORACLE_ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
-		    JAIL_IMAGE, 0) != ARENA)
-			return 2;
 		rc = how == TN_RESTORE_DROP ? 0 : honest_restore(how);
 		if (rc != 0)
 			return rc;
-		if (close(JAIL_IMAGE) != 0)
-			return 3;
 		if (*word != JAIL_MAGIC)
 			return 4;
 		/* The whole of it can be written, within the limits of memory. */
@@ -254,7 +226,7 @@ honest_body(struct jail_inside *in)
 	if (w < 0 || close(channel[1]) != 0)
 		return 2;
 	for (int round = 0; round < 2; round++)
-		if (send_image(channel[0], in->image) != 0)
+		if (send_descriptor(channel[0], in->base) != 0)
 			return 3;
 	for (int round = 0; round < 2; round++)
 		if (jail_hear(channel[0]) != 0 || kill(w, SIGALRM) != 0)
@@ -462,7 +434,7 @@ check_status(pid_t pid, enum jail_kind kind, bool child)
 	if (child) {
 		expect_limit(limits, "Max file size", "0");
 		expect_limit(limits, "Max processes", "0");
-		expect_limit(limits, "Max open files", "6");
+		expect_limit(limits, "Max open files", "5");
 		expect_limit(limits, "Max locked memory", "0");
 		expect_limit(limits, "Max cpu time", "30");
 		assert_null(strstr(limits, "Max address space         unlimited"));
@@ -875,7 +847,7 @@ static struct sockaddr_un nowhere = { .sun_family = AF_UNIX, .sun_path = "x" };
 static long
 smuggle(void)
 {
-	return send_image(JAIL_CHANNEL, 0);
+	return send_descriptor(JAIL_CHANNEL, 0);
 }
 
 static long
@@ -940,13 +912,14 @@ map_shadow(char *at, size_t size, int prot, int flags, int fd, off_t offset)
 	X(write_channel, write(JAIL_CHANNEL, page, 1))				\
 	X(write_log, write(2, page, 1))						\
 	X(writev_log, SYS(SYS_writev, 2, page, 1))				\
-	X(pread_image, pread(JAIL_IMAGE, page, 1, 0))				\
-	X(pwrite_image, pwrite(JAIL_IMAGE, page, 1, 0))				\
-	X(truncate_image, ftruncate(JAIL_IMAGE, 0))				\
-	X(seal_image, fcntl(JAIL_IMAGE, F_ADD_SEALS, F_SEAL_GROW))		\
+	X(pread_next, pread(JAIL_NEXT, page, 1, 0))				\
+	X(pwrite_next, pwrite(JAIL_NEXT, page, 1, 0))				\
+	X(truncate_next, ftruncate(JAIL_NEXT, 0))				\
+	X(seal_next, fcntl(JAIL_NEXT, F_ADD_SEALS, F_SEAL_GROW))		\
 	X(dup_channel, dup(JAIL_CHANNEL))					\
-	X(dup3_channel, dup3(JAIL_CHANNEL, JAIL_IMAGE, 0))			\
+	X(dup3_channel, dup3(JAIL_CHANNEL, JAIL_NEXT, 0))			\
 	X(close_channel, close(JAIL_CHANNEL))					\
+	X(close_next, close(JAIL_NEXT))						\
 	X(close_stderr, close(2))						\
 	X(close_all, (long)close_range(0, ~0u, 0))				\
 	X(unblock_channel, fcntl(JAIL_CHANNEL, F_SETFL, O_NONBLOCK))		\
@@ -971,21 +944,23 @@ map_shadow(char *at, size_t size, int prot, int flags, int fd, off_t offset)
 	    sizeof(nowhere)))							\
 	X(send_out_of_band, sendto(JAIL_CHANNEL, page, 1, MSG_NOSIGNAL | MSG_OOB, NULL, 0)) \
 	X(send_with_signal, sendto(JAIL_CHANNEL, page, 1, 0, NULL, 0))		\
-	X(send_by_image, sendto(JAIL_IMAGE, page, 1, MSG_NOSIGNAL, NULL, 0))	\
+	X(send_by_next, sendto(JAIL_NEXT, page, 1, MSG_NOSIGNAL, NULL, 0))	\
 	X(send_too_much, sendto(JAIL_CHANNEL, page, ORACLE_SEND_MAX + 1, MSG_NOSIGNAL, NULL, 0)) \
 	X(send_wrapped, sendto(JAIL_CHANNEL, page, (size_t)1 << 32, MSG_NOSIGNAL, NULL, 0)) \
-	X(receive_from_stdin, receive_with(0, MSG_CMSG_CLOEXEC))		\
-	X(receive_peek, receive_with(JAIL_CHANNEL, MSG_CMSG_CLOEXEC | MSG_PEEK)) \
-	X(receive_no_cloexec, receive_with(JAIL_CHANNEL, 0))			\
-	X(recvfrom, recv(JAIL_CHANNEL, page, 1, 0))				\
+	X(receive_from_stdin, recv(0, page, 1, 0))				\
+	X(receive_peek, recv(JAIL_CHANNEL, page, 1, MSG_PEEK))			\
+	X(receive_waiting, recv(JAIL_CHANNEL, page, 1, MSG_WAITALL))		\
+	X(receive_with_address, SYS(SYS_recvfrom, JAIL_CHANNEL, page, 1, 0, page + 64, page)) \
+	X(receive_descriptor, receive_with(JAIL_CHANNEL, MSG_CMSG_CLOEXEC))	\
+	X(receive_message, receive_with(JAIL_CHANNEL, 0))			\
 	X(recvmmsg, SYS(SYS_recvmmsg, JAIL_CHANNEL, page, 1, 0, NULL))		\
 	X(execve, SYS(SYS_execve, "/bin/sh", NULL, NULL))			\
-	X(execveat_image, SYS(SYS_execveat, JAIL_IMAGE, "", NULL, NULL, AT_EMPTY_PATH)) \
+	X(execveat_next, SYS(SYS_execveat, JAIL_NEXT, "", NULL, NULL, AT_EMPTY_PATH)) \
 	X(fork, SYS(SYS_clone, SIGCHLD, 0, 0, 0, 0))				\
 	X(thread, SYS(SYS_clone, CLONE_VM | CLONE_THREAD | CLONE_SIGHAND, page, 0, 0, 0)) \
 	X(clone3, SYS(SYS_clone3, page, 88))					\
 	X(unshare, unshare(CLONE_NEWUSER))					\
-	X(setns, setns(JAIL_IMAGE, 0))						\
+	X(setns, setns(JAIL_NEXT, 0))						\
 	X(exit_thread, SYS(SYS_exit, 0))					\
 	X(ptrace_sibling, ptrace(PTRACE_ATTACH, victim, NULL, NULL))		\
 	X(ptrace_me, ptrace(PTRACE_TRACEME, 0, NULL, NULL))			\
@@ -996,8 +971,8 @@ map_shadow(char *at, size_t size, int prot, int flags, int fd, off_t offset)
 	X(kill_all, kill(-1, SIGKILL))						\
 	X(tgkill_sibling, SYS(SYS_tgkill, victim, victim, SIGKILL))		\
 	X(pidfd_open, SYS(SYS_pidfd_open, victim, 0))				\
-	X(pidfd_getfd, SYS(SYS_pidfd_getfd, JAIL_IMAGE, 3, 0))			\
-	X(pidfd_signal, SYS(SYS_pidfd_send_signal, JAIL_IMAGE, SIGKILL, NULL, 0)) \
+	X(pidfd_getfd, SYS(SYS_pidfd_getfd, JAIL_NEXT, 3, 0))			\
+	X(pidfd_signal, SYS(SYS_pidfd_send_signal, JAIL_NEXT, SIGKILL, NULL, 0)) \
 	X(limit_sibling, prlimit(victim, RLIMIT_CPU, NULL, (void *)page))	\
 	X(lift_limits, SYS(SYS_prlimit64, 0, RLIMIT_NOFILE, page, NULL))	\
 	X(schedule_sibling, SYS(SYS_sched_setscheduler, victim, 0, page))	\
@@ -1008,30 +983,34 @@ map_shadow(char *at, size_t size, int prot, int flags, int fd, off_t offset)
 	X(map_executable, (long)mmap(NULL, 4096, PROT_READ | PROT_EXEC,		\
 	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))				\
 	X(map_memory, (long)mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) \
-	X(map_image_executable, (long)mmap(ARENA, ORACLE_ARENA_SIZE,		\
-	    PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))	\
-	X(map_image_shared, (long)mmap(ARENA, ORACLE_ARENA_SIZE,		\
-	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, JAIL_IMAGE, 0))	\
-	X(map_image_in_the_middle, (long)mmap(ARENA + ORACLE_ARENA_SIZE / 2, ORACLE_ARENA_SIZE, \
-	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))	\
-	X(map_image_short, (long)mmap(ARENA, 4096,				\
-	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))	\
+	X(map_base_again, (long)mmap(ARENA, ORACLE_ARENA_SIZE,			\
+	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, JAIL_NEXT, 0))	\
+	X(map_shadow_again, map_shadow(SHADOW, ORACLE_ARENA_SIZE,		\
+	    PROT_READ, MAP_PRIVATE | MAP_FIXED, JAIL_NEXT, 0))			\
+	X(map_next_executable, (long)mmap(ARENA, ORACLE_ARENA_SIZE,		\
+	    PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, JAIL_NEXT, 0))	\
+	X(map_next_shared, (long)mmap(ARENA, ORACLE_ARENA_SIZE,		\
+	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, JAIL_NEXT, 0))	\
+	X(map_next_in_the_middle, (long)mmap(ARENA + ORACLE_ARENA_SIZE / 2, ORACLE_ARENA_SIZE, \
+	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, JAIL_NEXT, 0))	\
+	X(map_next_short, (long)mmap(ARENA, 4096,				\
+	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, JAIL_NEXT, 0))	\
 	X(map_shadow_writable, map_shadow(SHADOW, ORACLE_ARENA_SIZE,		\
-	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))	\
+	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, JAIL_NEXT, 0))	\
 	X(map_shadow_executable, map_shadow(SHADOW, ORACLE_ARENA_SIZE,		\
-	    PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))	\
+	    PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, JAIL_NEXT, 0))	\
 	X(map_shadow_shared, map_shadow(SHADOW, ORACLE_ARENA_SIZE,		\
-	    PROT_READ, MAP_SHARED | MAP_FIXED, JAIL_IMAGE, 0))			\
+	    PROT_READ, MAP_SHARED | MAP_FIXED, JAIL_NEXT, 0))			\
 	X(map_shadow_anonymous, map_shadow(SHADOW, ORACLE_ARENA_SIZE,		\
 	    PROT_READ, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0))		\
 	X(map_shadow_elsewhere, map_shadow(SHADOW + ORACLE_ARENA_SIZE, ORACLE_ARENA_SIZE, \
-	    PROT_READ, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))			\
+	    PROT_READ, MAP_PRIVATE | MAP_FIXED, JAIL_NEXT, 0))			\
 	X(map_shadow_on_the_arena, map_shadow(ARENA, ORACLE_ARENA_SIZE,		\
-	    PROT_READ, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))			\
+	    PROT_READ, MAP_PRIVATE | MAP_FIXED, JAIL_NEXT, 0))			\
 	X(map_shadow_too_far, map_shadow(SHADOW, 2 * ORACLE_ARENA_SIZE,		\
-	    PROT_READ, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))			\
+	    PROT_READ, MAP_PRIVATE | MAP_FIXED, JAIL_NEXT, 0))			\
 	X(map_shadow_from_within, map_shadow(SHADOW, ORACLE_ARENA_SIZE,		\
-	    PROT_READ, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 4096))		\
+	    PROT_READ, MAP_PRIVATE | MAP_FIXED, JAIL_NEXT, 4096))		\
 	X(map_pagemap, map_shadow(SHADOW, ORACLE_ARENA_SIZE,			\
 	    PROT_READ, MAP_PRIVATE | MAP_FIXED, JAIL_PAGEMAP, 0))		\
 	X(protect_shadow, mprotect(SHADOW, ORACLE_ARENA_SIZE, PROT_READ | PROT_WRITE)) \
@@ -1041,7 +1020,7 @@ map_shadow(char *at, size_t size, int prot, int flags, int fd, off_t offset)
 	X(pagemap_next_request, ioctl(JAIL_PAGEMAP, ORACLE_ASK + 1, page))	\
 	X(pagemap_larger_request, ioctl(JAIL_PAGEMAP, ORACLE_ASK + (8 << 16), page)) \
 	X(pagemap_cloexec, ioctl(JAIL_PAGEMAP, FIOCLEX, page))			\
-	X(scan_by_image, ioctl(JAIL_IMAGE, ORACLE_ASK, page))			\
+	X(scan_by_next, ioctl(JAIL_NEXT, ORACLE_ASK, page))			\
 	X(scan_by_channel, ioctl(JAIL_CHANNEL, ORACLE_ASK, page))		\
 	X(read_pagemap, read(JAIL_PAGEMAP, page, 8))				\
 	X(pread_pagemap_in_mode_scan, pread(JAIL_PAGEMAP, page, 8, 0))		\
@@ -1049,7 +1028,7 @@ map_shadow(char *at, size_t size, int prot, int flags, int fd, off_t offset)
 	X(seek_pagemap, lseek(JAIL_PAGEMAP, 0, SEEK_SET))			\
 	X(write_pagemap, pwrite(JAIL_PAGEMAP, page, 8, 0))			\
 	X(close_pagemap, close(JAIL_PAGEMAP))					\
-	X(replace_pagemap, dup2(JAIL_IMAGE, JAIL_PAGEMAP))			\
+	X(replace_pagemap, dup2(JAIL_NEXT, JAIL_PAGEMAP))			\
 	X(another_pagemap, SYS(SYS_openat, ORACLE_PROC, "self/pagemap", O_RDONLY | O_CLOEXEC)) \
 	X(open_beneath_pagemap, SYS(SYS_openat, JAIL_PAGEMAP, "", O_RDONLY | O_CLOEXEC)) \
 	X(usage_of_children, SYS(SYS_getrusage, RUSAGE_CHILDREN, page))		\
@@ -1061,7 +1040,7 @@ map_shadow(char *at, size_t size, int prot, int flags, int fd, off_t offset)
 	X(remap_pages, SYS(SYS_remap_file_pages, ARENA, 4096, 0, 1, 0))		\
 	X(advise_elsewhere, madvise(page, 4096, MADV_DONTNEED))			\
 	X(advise_otherwise, madvise(ARENA, ORACLE_ARENA_SIZE, MADV_HUGEPAGE))	\
-	X(advise_sibling, SYS(SYS_process_madvise, JAIL_IMAGE, page, 1, MADV_COLD, 0)) \
+	X(advise_sibling, SYS(SYS_process_madvise, JAIL_NEXT, page, 1, MADV_COLD, 0)) \
 	X(break, SYS(SYS_brk, 0))						\
 	X(lock_memory, mlock(page, 4096))					\
 	X(shm, SYS(SYS_shmget, 0, 4096, 0600))					\
@@ -1098,25 +1077,25 @@ map_shadow(char *at, size_t size, int prot, int flags, int fd, off_t offset)
 	X(personality, SYS(SYS_personality, 0x400000))				\
 	X(syslog, SYS(SYS_syslog, 3, page, 16))					\
 	X(reboot, SYS(SYS_reboot, 0, 0, 0, NULL))				\
-	X(load_module, SYS(SYS_finit_module, JAIL_IMAGE, "", 0))		\
+	X(load_module, SYS(SYS_finit_module, JAIL_NEXT, "", 0))		\
 	X(no_such_call, SYS(511))						\
 	X(abort, (abort(), 0L))
 
 /* The same for workers that read their pagemap, and for those that only drop. */
 #define READER_ATTACKS(X)							\
 	X(r_scan, ioctl(JAIL_PAGEMAP, ORACLE_ASK, page))			\
-	X(r_pread_image, pread(JAIL_IMAGE, page, 8, 0))				\
+	X(r_pread_next, pread(JAIL_NEXT, page, 8, 0))				\
 	X(r_pread_channel, pread(JAIL_CHANNEL, page, 8, 0))			\
 	X(r_pread_null, pread(0, page, 8, 0))					\
 	X(r_read, read(JAIL_PAGEMAP, page, 8))					\
 	X(r_shadow_writable, map_shadow(SHADOW, ORACLE_ARENA_SIZE,		\
-	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))
+	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, JAIL_NEXT, 0))
 #define DROPPER_ATTACKS(X)							\
 	X(d_scan, ioctl(JAIL_PAGEMAP, ORACLE_ASK, page))			\
 	X(d_pread, pread(JAIL_PAGEMAP, page, 8, 0))				\
 	X(d_usage, SYS(SYS_getrusage, RUSAGE_SELF, page))			\
 	X(d_shadow, map_shadow(SHADOW, ORACLE_ARENA_SIZE, PROT_READ,		\
-	    MAP_PRIVATE | MAP_FIXED, JAIL_IMAGE, 0))
+	    MAP_PRIVATE | MAP_FIXED, JAIL_NEXT, 0))
 
 #define FUNCTION_OF(name, ...)							\
 	static long								\
@@ -1155,8 +1134,8 @@ attacker(struct jail_inside *in, void *arg)
 	const struct attack *a = arg;
 
 	(void)in;
-	/* The image is open, as it is for a moment in every worker. */
-	if (receive_image() != JAIL_IMAGE)
+	/* With a byte comes a descriptor, which it cannot take. */
+	if (jail_hear(JAIL_CHANNEL) != 0)
 		return 98;
 	(void)a->try();
 	return SURVIVED;
@@ -1177,7 +1156,7 @@ attack_body(struct jail_inside *in)
 		struct attack a = list->a[i];
 
 		pid = jail_worker(in, POL_WORKER, attacker, &a, channel);
-		if (pid < 0 || send_image(channel[0], in->image) != 0 ||
+		if (pid < 0 || send_descriptor(channel[0], in->base) != 0 ||
 		    waitpid(pid, &in->sh->result[i], 0) != pid || in->sh->worker_rc != 0) {
 			jail_why(in->sh, "%s: no worker", a.name);
 			return 2;
@@ -1265,7 +1244,7 @@ attacks_with_what_another_way_to_restore_has_are_fatal(void **state)
 	X(z_openat2, SYS(SYS_openat2, ORACLE_PROC, "self/pagemap", page, 24))	\
 	X(z_open, SYS(SYS_open, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC))	\
 	X(z_read_pagemap, read(JAIL_PAGEMAP, page, 8))				\
-	X(z_pread_image, pread(JAIL_IMAGE, page, 8, 0))				\
+	X(z_pread_next, pread(JAIL_NEXT, page, 8, 0))				\
 	X(z_ioctl, ioctl(JAIL_PAGEMAP, FIONREAD, page))				\
 	X(z_thp, prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0))				\
 	X(z_usage_of_children, SYS(SYS_getrusage, RUSAGE_CHILDREN, page))	\

@@ -1,5 +1,5 @@
 /*
- * The arena: images, private pages, and what must not be written.
+ * The arena: the base, private pages, and what must not be written.
  */
 #include "config.h"
 
@@ -33,9 +33,9 @@ memfd(void)
 	return fd;
 }
 
-/* A formatted arena with something in it, as an image's file that is mapped privately. */
+/* A formatted arena with something in it, as a base that is mapped. */
 static int
-make_image(unsigned char fill, char **piece)
+make_base(unsigned char fill, char **piece)
 {
 	int fd = memfd();
 
@@ -45,7 +45,7 @@ make_image(unsigned char fill, char **piece)
 	*piece = wk_alloc_get(&WK_ARENA->alloc, 100000);
 	assert_non_null(*piece);
 	memset(*piece, fill, 100000);
-	assert_int_equal(wk_arena_map_private(fd), 0);
+	assert_int_equal(wk_arena_map_base(fd), 0);
 	return fd;
 }
 
@@ -66,16 +66,16 @@ test_only_one_size_a_process(void **state)
 }
 
 static void
-test_drop_is_the_image_again_byte_for_byte(void **state)
+test_drop_is_the_base_again_byte_for_byte(void **state)
 {
 	char *piece, *copy = malloc(SIZE);
-	int fd = make_image(0x5a, &piece);
+	int fd = make_base(0x5a, &piece);
 
 	(void)state;
 	assert_non_null(copy);
 	memcpy(copy, WK_ARENA_BASE, SIZE);
 	for (int round = 0; round < 3; round++) {
-		/* Scattered writes, allocator traffic, and pages the image never had. */
+		/* Scattered writes, allocator traffic, and pages the base never had. */
 		for (size_t at = 64; at < SIZE; at += 5000)
 			WK_ARENA_BASE[at] = (char)(WK_ARENA_BASE[at] + 1);
 		memset(WK_ARENA_BASE, round, sizeof(struct wk_arena_header));
@@ -90,10 +90,10 @@ test_drop_is_the_image_again_byte_for_byte(void **state)
 }
 
 static void
-test_private_writes_do_not_reach_the_image(void **state)
+test_private_writes_do_not_reach_the_base(void **state)
 {
 	char *piece, byte;
-	int fd = make_image(0x11, &piece);
+	int fd = make_base(0x11, &piece);
 
 	(void)state;
 	piece[50000] = 0x22;
@@ -106,7 +106,7 @@ static void
 test_the_fd_may_go_after_mapping(void **state)
 {
 	char *piece;
-	int fd = make_image(0x33, &piece);
+	int fd = make_base(0x33, &piece);
 
 	(void)state;
 	(void)close(fd);
@@ -119,7 +119,7 @@ static void
 test_verify_knows_its_generation(void **state)
 {
 	char *piece;
-	int fd = make_image(1, &piece);
+	int fd = make_base(1, &piece);
 	struct wk_arena_header good = *WK_ARENA;
 
 	(void)state;
@@ -142,21 +142,21 @@ test_verify_knows_its_generation(void **state)
 }
 
 static void
-test_an_empty_file_is_no_image(void **state)
+test_an_empty_file_is_no_heap(void **state)
 {
 	int fd = memfd();
 
 	(void)state;
-	assert_int_equal(wk_arena_map_private(fd), 0);
+	assert_int_equal(wk_arena_map_base(fd), 0);
 	assert_int_equal(wk_arena_verify(0), TN_EPROTO);
 	(void)close(fd);
 }
 
 static void
-test_a_sealed_image_takes_no_write(void **state)
+test_a_sealed_base_takes_no_write(void **state)
 {
 	char *piece;
-	int fd = make_image(4, &piece);
+	int fd = make_base(4, &piece);
 
 	(void)state;
 	assert_int_equal(wk_arena_seal(fd), 0);
@@ -165,7 +165,7 @@ test_a_sealed_image_takes_no_write(void **state)
 	assert_int_equal(ftruncate(fd, 0), -1);
 	assert_ptr_equal(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
 	/* It can still be used as it is meant to be. */
-	assert_int_equal(wk_arena_map_private(fd), 0);
+	assert_int_equal(wk_arena_map_base(fd), 0);
 	piece[1] = 5;
 	assert_int_equal(wk_arena_drop(), 0);
 	assert_int_equal(piece[1], 4);
@@ -173,7 +173,7 @@ test_a_sealed_image_takes_no_write(void **state)
 }
 
 static void
-test_an_image_cannot_be_sealed_while_it_is_written(void **state)
+test_a_base_cannot_be_sealed_while_it_is_written(void **state)
 {
 	int fd = memfd();
 
@@ -186,26 +186,44 @@ test_an_image_cannot_be_sealed_while_it_is_written(void **state)
 }
 
 static void
-test_a_copy_is_an_image_of_its_own(void **state)
+test_the_shadow_shows_the_base_whatever_is_written(void **state)
 {
 	char *piece;
-	int fd = make_image(0x66, &piece), other = memfd();
-	size_t used = wk_arena_used();
+	const char *shadow;
+	int fd = make_base(0x66, &piece);
+	size_t used = wk_arena_base_used();
 
 	(void)state;
 	assert_int_equal(used % 4096, 0);
 	assert_true(used >= 100000 && used < 200000);
-	piece[10] = 0x67;		/* private so far */
-	assert_int_equal(wk_arena_copy_to(other), 0);
-	assert_int_equal(wk_arena_map_private(other), 0);
-	assert_int_equal(wk_arena_verify(GENERATION), 0);
-	assert_int_equal(piece[10], 0x67);
-	assert_int_equal(piece[99999], 0x66);
-	assert_null(wk_alloc_check(&WK_ARENA->alloc));
-	assert_int_equal(wk_arena_map_private(fd), 0);
-	assert_int_equal(piece[10], 0x66);
+	shadow = WK_ARENA_SHADOW + (piece - WK_ARENA_BASE);
+	piece[10] = 0x67;
+	assert_int_equal(shadow[10], 0x66);
+	assert_non_null(wk_alloc_get(&WK_ARENA->alloc, 500000));
+	assert_true(wk_arena_used() > used);
+	assert_int_equal(wk_arena_base_used(), used);
+	assert_int_equal(wk_arena_drop(), 0);
+	assert_memory_equal(WK_ARENA_BASE, WK_ARENA_SHADOW, used);
 	(void)close(fd);
-	(void)close(other);
+}
+
+static void
+test_the_shadow_cannot_be_written(void **state)
+{
+	char *piece;
+	int fd = make_base(1, &piece), status;
+	pid_t pid = fork();
+
+	(void)state;
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		(void)signal(SIGSEGV, SIG_DFL);
+		*(volatile char *)WK_ARENA_SHADOW = 1;
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+	(void)close(fd);
 }
 
 static void
@@ -233,14 +251,15 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_only_one_size_a_process),
-		cmocka_unit_test(test_drop_is_the_image_again_byte_for_byte),
-		cmocka_unit_test(test_private_writes_do_not_reach_the_image),
+		cmocka_unit_test(test_drop_is_the_base_again_byte_for_byte),
+		cmocka_unit_test(test_private_writes_do_not_reach_the_base),
 		cmocka_unit_test(test_the_fd_may_go_after_mapping),
 		cmocka_unit_test(test_verify_knows_its_generation),
-		cmocka_unit_test(test_an_empty_file_is_no_image),
-		cmocka_unit_test(test_a_sealed_image_takes_no_write),
-		cmocka_unit_test(test_an_image_cannot_be_sealed_while_it_is_written),
-		cmocka_unit_test(test_a_copy_is_an_image_of_its_own),
+		cmocka_unit_test(test_an_empty_file_is_no_heap),
+		cmocka_unit_test(test_a_sealed_base_takes_no_write),
+		cmocka_unit_test(test_a_base_cannot_be_sealed_while_it_is_written),
+		cmocka_unit_test(test_the_shadow_shows_the_base_whatever_is_written),
+		cmocka_unit_test(test_the_shadow_cannot_be_written),
 		cmocka_unit_test(test_what_runs_over_the_end_faults),
 	};
 

@@ -15,3 +15,6 @@ unit_tests += %D%/test_wk_alloc %D%/test_wk_arena %D%/test_wk_channel %D%/test_w
 unit_tests += %D%/test_wk_restore
 %C%_test_wk_restore_SOURCES = %D%/test_wk_restore.c
 %C%_test_wk_restore_LDADD = $(WK_LIBS) $(CMOCKA_LIBS)
+unit_tests += %D%/test_wk_delta
+%C%_test_wk_delta_SOURCES = %D%/test_wk_delta.c
+%C%_test_wk_delta_LDADD = $(WK_LIBS) $(CMOCKA_LIBS)
