@@ -18,13 +18,16 @@
 
 #include "tn_fd.h"
 #include "wk_arena.h"
+#include "wk_delta.h"
 #include "wk_pagemap.h"
 #include "wk_restore.h"
 
 #define PAGE		4096u
 #define ARENA		((size_t)36 << 20)
 #define PAGES		(ARENA / PAGE)
-#define IMAGE_PAGES	600u
+#define IMAGE_PAGES	600u		/* of the base */
+#define GENERATION	7u
+#define IMAGES		6u
 
 static int pagemap = -1;
 static char *reference;		/* what the arena must be */
@@ -37,25 +40,25 @@ chance(uint32_t below)
 	return (random_state >> 8) % below;
 }
 
-/* An image with a valid header, all of whose other bytes are by chance; mapped. */
+/* A base with a valid header, all of whose other bytes are by chance; mapped. */
 static void
 map_image(unsigned salt)
 {
-	int fd = tn_fd_memfd("test-image", ARENA);
+	int fd = tn_fd_memfd("test-base", ARENA);
 	uint32_t *words;
 	size_t i;
 
 	assert_true(fd >= 0);
 	assert_int_equal(wk_arena_map_shared(fd), 0);
-	wk_arena_format(7);
+	wk_arena_format(GENERATION);
 	random_state = salt;
 	/* The allocator's top says how much of the file is used. */
 	assert_non_null(wk_alloc_get(&WK_ARENA->alloc, IMAGE_PAGES * PAGE - 2 * PAGE));
 	words = (uint32_t *)(WK_ARENA_BASE + 2 * PAGE);
 	for (i = 0; i < (IMAGE_PAGES - 4) * PAGE / 4; i++)
 		words[i] = chance(1u << 24);
-	assert_int_equal(wk_arena_map_private(fd), 0);
-	assert_int_equal(wk_restore_map(fd), 0);
+	assert_int_equal(wk_arena_map_base(fd), 0);
+	assert_int_equal(wk_restore_base(), 0);
 	free(reference);
 	reference = malloc(ARENA);
 	assert_non_null(reference);
@@ -270,6 +273,268 @@ the_audit_sees_one_page_that_was_left(void **state)
 	}
 }
 
+/* ---- images with pages of their own ---- */
+
+static struct image {
+	char		*blob;
+	char		*bytes;		/* what the arena must be */
+} images[IMAGES];
+
+/* As a builder makes them, from the base; `pages` that differ, by chance. */
+static void
+make_image(struct image *im, unsigned pages, bool behind_too)
+{
+	struct tn_buf b = { 0 };
+	size_t bytes = chance(20) * PAGE;
+
+	assert_int_equal(wk_restore_base(), 0);
+	if (behind_too)
+		assert_non_null(wk_alloc_get(&WK_ARENA->alloc, bytes + PAGE));
+	while (pages-- > 0) {
+		size_t page = 2 + chance((uint32_t)(wk_arena_used() / PAGE - 3)), at = chance(PAGE - 200);
+
+		for (size_t n = 1 + chance(200); n > 0; n--)
+			WK_ARENA_BASE[page * PAGE + at + n] = (char)chance(256);
+	}
+	assert_int_equal(wk_delta_encode(&b, GENERATION), 0);
+	assert_int_equal(wk_delta_check(b.p, b.len, GENERATION), 0);
+	im->blob = b.p;
+	im->bytes = malloc(ARENA);
+	assert_non_null(im->bytes);
+	memcpy(im->bytes, WK_ARENA_BASE, ARENA);
+}
+
+static void
+make_images(unsigned salt, unsigned pages)
+{
+	unsigned i;
+
+	map_image(salt);
+	for (i = 0; i < IMAGES; i++)
+		make_image(&images[i], 1 + chance(pages), i % 3 != 0);
+	assert_int_equal(wk_restore_base(), 0);
+}
+
+static void
+free_images(void)
+{
+	assert_int_equal(wk_restore_base(), 0);
+	for (unsigned i = 0; i < IMAGES; i++) {
+		free(images[i].blob);
+		free(images[i].bytes);
+		images[i] = (struct image){ NULL, NULL };
+	}
+}
+
+static const struct wk_delta *
+delta_of(const struct image *im)
+{
+	return (const struct wk_delta *)(const void *)im->blob;
+}
+
+/* The arena is this image, says our own comparison and the audit. */
+static void
+assert_is(const struct image *im)
+{
+	size_t first = 0;
+
+	assert_memory_equal(WK_ARENA_BASE, im->bytes, ARENA);
+	assert_int_equal(wk_restore_audit(&first), 0);
+}
+
+/* What a request does: to the image's pages, behind them, anywhere. */
+static void
+misbehave(void)
+{
+	unsigned n;
+
+	for (n = chance(40); n > 0; n--)
+		write_page(chance(IMAGE_PAGES + 40));
+	for (n = chance(3); n > 0; n--)
+		write_page(chance(PAGES));
+}
+
+static void
+switching_among_images_is_exact(void **state)
+{
+	unsigned round;
+	const struct image *im;
+
+	(void)state;
+	have();
+	for (unsigned salt = 0; salt < 2; salt++) {
+		make_images(40 + salt, 80);
+		im = &images[0];
+		assert_int_equal(wk_restore_switch(delta_of(im), true), 0);
+		assert_is(im);
+		for (round = 0; round < 40; round++) {
+			bool clean = true;
+
+			switch (chance(4)) {
+			case 0:		/* requests of this image */
+				misbehave();
+				assert_int_equal(wk_restore(), 0);
+				assert_is(im);
+				break;
+			case 1:		/* one that is not put back before the next image comes */
+				misbehave();
+				clean = false;
+				break;
+			default:
+				break;
+			}
+			im = &images[chance(IMAGES)];
+			assert_int_equal(wk_restore_switch(delta_of(im), clean), 0);
+			if (round % 3 != 0)
+				assert_is(im);
+		}
+		free_images();
+	}
+}
+
+/* The same image again, and from an image to the base. */
+static void
+base_is_an_image_too(void **state)
+{
+	(void)state;
+	have();
+	make_images(50, 40);
+	for (unsigned round = 0; round < 10; round++) {
+		const struct image *im = &images[chance(IMAGES)];
+
+		assert_int_equal(wk_restore_switch(delta_of(im), true), 0);
+		misbehave();
+		assert_int_equal(wk_restore_switch(delta_of(im), false), 0);
+		assert_is(im);
+		misbehave();
+		assert_int_equal(wk_restore_switch(NULL, false), 0);
+		assert_memory_equal(WK_ARENA_BASE, reference, ARENA);
+		misbehave();
+		assert_int_equal(wk_restore(), 0);
+		assert_memory_equal(WK_ARENA_BASE, reference, ARENA);
+	}
+	free_images();
+}
+
+/* Its bytes are gone, or another's, once it was left. */
+static void
+image_that_was_left_may_change(void **state)
+{
+	char *memory = malloc((size_t)1 << 20);
+	const struct wk_delta *slot = (const struct wk_delta *)(const void *)memory;
+
+	(void)state;
+	assert_non_null(memory);
+	have();
+	make_images(60, 60);
+	for (unsigned round = 0; round < 40; round++) {
+		const struct image *im = &images[chance(IMAGES)];
+		size_t bytes = sizeof(struct wk_delta);
+		const struct wk_delta_entry *e = wk_delta_first(delta_of(im));
+
+		for (uint32_t i = 0; i < delta_of(im)->entries; i++, e = wk_delta_next(e))
+			bytes += wk_delta_stride(e);
+		assert_true(bytes <= (size_t)1 << 20);
+		assert_int_equal(wk_restore_leave(), 0);
+		memset(memory, 0xee, (size_t)1 << 20);
+		memcpy(memory, im->blob, bytes);
+		assert_int_equal(wk_restore_switch(slot, false), 0);
+		assert_is(im);
+		misbehave();
+		if (chance(2) == 0) {
+			assert_int_equal(wk_restore(), 0);
+			assert_is(im);
+		}
+	}
+	free_images();
+	free(memory);
+}
+
+/* One that has too many pages to be kept among others that have few. */
+static void
+large_image_takes_turns_with_small_ones(void **state)
+{
+	struct tn_buf b = { 0 };
+	size_t page;
+
+	(void)state;
+	have();
+	make_images(70, 30);
+	free(images[0].blob);
+	assert_non_null(wk_alloc_get(&WK_ARENA->alloc, (WK_RESTORE_OWN_MAX + 200) * PAGE));
+	for (page = 2; page < WK_RESTORE_OWN_MAX + 100; page++)
+		WK_ARENA_BASE[page * PAGE + 9] ^= 1;
+	assert_int_equal(wk_delta_encode(&b, GENERATION), 0);
+	images[0].blob = b.p;
+	assert_true(delta_of(&images[0])->entries > WK_RESTORE_OWN_MAX);
+	memcpy(images[0].bytes, WK_ARENA_BASE, ARENA);
+	assert_int_equal(wk_restore_base(), 0);
+	for (unsigned round = 0; round < 12; round++) {
+		const struct image *im = &images[round % 2 == 0 ? 0 : chance(IMAGES)];
+		bool left = chance(3) == 0;
+
+		if (left)
+			assert_int_equal(wk_restore_leave(), 0);
+		assert_int_equal(wk_restore_switch(delta_of(im), !left), 0);
+		assert_is(im);
+		misbehave();
+		assert_int_equal(wk_restore(), 0);
+		assert_is(im);
+	}
+	free_images();
+}
+
+static void
+image_survives_learning_anew_and_too_many_pages(void **state)
+{
+	const struct image *im = &images[1];
+
+	(void)state;
+	have();
+	make_images(80, 50);
+	assert_int_equal(wk_restore_switch(delta_of(im), true), 0);
+	for (unsigned i = 0; i < 1100; i++) {
+		write_page(chance(8));
+		assert_int_equal(wk_restore(), 0);
+	}
+	assert_is(im);
+	for (size_t page = 0; page < WK_RESTORE_HOT_MAX + 100; page++)
+		write_page(page);
+	assert_int_equal(wk_restore(), 0);
+	assert_is(im);
+	for (size_t page = 0; page < WK_RESTORE_HOT_MAX + 100; page++)
+		write_page(page);
+	im = &images[2];
+	assert_int_equal(wk_restore_switch(delta_of(im), false), 0);
+	assert_is(im);
+	free_images();
+}
+
+/* The audit sees an image's own page that is not as it should be, and one of the former image. */
+static void
+the_audit_knows_the_images_pages(void **state)
+{
+	const struct wk_delta_entry *e;
+	size_t first = 0, page;
+
+	(void)state;
+	have();
+	make_images(90, 30);
+	assert_int_equal(wk_restore_switch(delta_of(&images[1]), true), 0);
+	e = wk_delta_first(delta_of(&images[1]));
+	page = e->page;
+	WK_ARENA_BASE[page * PAGE + PAGE - 1] ^= 1;
+	assert_int_equal(wk_restore_audit(&first), 1);
+	assert_int_equal(first, page);
+	assert_int_equal(wk_restore(), 0);
+	assert_is(&images[1]);
+	/* As if switching had forgotten it. */
+	memcpy(WK_ARENA_BASE + page * PAGE, reference + page * PAGE, PAGE);
+	assert_int_equal(wk_restore_audit(&first), 1);
+	assert_int_equal(first, page);
+	free_images();
+}
+
 #define WAY(fn, how) { #fn " (" #how ")", fn, setup, NULL, &ways[WK_RESTORE_##how] }
 #define CASE(fn) WAY(fn, SCAN), WAY(fn, PAGEMAP), WAY(fn, DROP)
 
@@ -287,6 +552,12 @@ main(void)
 		CASE(another_image_brings_its_own_bytes),
 		CASE(pages_that_were_paged_out_are_undone),
 		CASE(the_audit_sees_one_page_that_was_left),
+		CASE(switching_among_images_is_exact),
+		CASE(base_is_an_image_too),
+		CASE(image_that_was_left_may_change),
+		CASE(large_image_takes_turns_with_small_ones),
+		CASE(image_survives_learning_anew_and_too_many_pages),
+		CASE(the_audit_knows_the_images_pages),
 	};
 	int failed = cmocka_run_group_tests_name("wk_restore", tests, NULL, NULL);
 
