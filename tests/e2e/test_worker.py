@@ -405,6 +405,103 @@ def test_image_of_another_generation_is_refused(worker, images):
     z.close()
 
 
+def test_more_contracts_than_a_worker_keeps(worker, images):
+    """The slots are used again, in any order; each contract has its own heap each time."""
+    many = [images(f"var who = {i}; exports.get = function () {{ who++; return who; }};")
+            for i in range(IMAGES_MAX + 3)]
+    order = [i * 7 % len(many) for i in range(3 * len(many))] + [0, 0, 1, 0, 1, 1, 2]
+    for i in order:
+        assert value(worker.invoke(many[i])) == i + 1
+    assert len(set(worker.images)) == IMAGES_MAX
+
+
+def test_slot_of_the_image_that_is_in_use_gets_another(worker, images):
+    a, b = images("exports.get = function () { return 'a'; };"), images("exports.get = function () { return 'b'; };")
+    for _ in range(3):
+        for im, want in ((a, "a"), (b, "b")):
+            assert value(worker.invoke(im, image_slot=3, delta=im.delta)) == want
+            assert value(worker.invoke(im, image_slot=3, delta=b"")) == want
+    # The one that was there is not there any more.
+    id = worker.post(a, image_slot=3, delta=b"")
+    assert FAULTS[worker.answer(id)["fault"]] == "INTERNAL"
+    worker.images = [0] * IMAGES_MAX
+    # Also when the frame that brought it was revoked, behind a heap in use.
+    assert value(worker.invoke(a, image_slot=3, delta=a.delta)) == "a"
+    worker.post(b, slot=5, state=REVOKED, image_slot=3, delta=b.delta)
+    assert value(worker.invoke(b, image_slot=3, delta=b"")) == "b"
+    worker.images = [0] * IMAGES_MAX
+
+
+def edited(im, change):
+    data = bytearray(im.delta)
+    change(data, im.entries())
+    return type(im)(bytes(data))
+
+
+SPOILED = {
+    "cut": lambda d, e: d.__delitem__(slice(-1, None)),
+    "longer": lambda d, e: d.extend(bytes(16)),
+    "only a header": lambda d, e: d.__delitem__(slice(DELTA.size, None)),
+    "half a header": lambda d, e: d.__delitem__(slice(7, None)),
+    "magic": lambda d, e: d.__setitem__(0, d[0] ^ 1),
+    "generation": lambda d, e: d.__setitem__(8, d[8] ^ 1),
+    "page of another arena": lambda d, e: ENTRY.pack_into(d, e[-1][2], 0x7fffffff, 0, e[-1][1]),
+    "page twice": lambda d, e: ENTRY.pack_into(d, e[1][2], e[0][0], 0, e[1][1]),
+    "no line": lambda d, e: ENTRY.pack_into(d, e[0][2], e[0][0], 0, 0),
+    # What the page says of the arena: well formed, and of no use.
+    "heap of another version": lambda d, e: d.__setitem__(e[0][2] + ENTRY.size, d[e[0][2] + ENTRY.size] ^ 1),
+}
+
+
+@pytest.mark.parametrize("how", SPOILED)
+def test_spoiled_image_is_a_fault_and_not_the_workers_end(worker, images, how):
+    im = images(HELLO)
+    assert im.entries()[0][0] == 0 and im.entries()[0][1] & 1
+    assert_still_serves(worker, images)
+    for _ in range(2):
+        assert FAULTS[worker.invoke_broken(edited(im, SPOILED[how]))["fault"]] == "INTERNAL"
+        assert_still_serves(worker, images)
+
+
+def test_image_that_does_not_fit_in_a_frame_is_refused_by_its_builder(zygote):
+    builder = zygote.build("""
+        var keep = [], i, j;
+        for (i = 0; i < 20; i++) {
+            keep.push(new Uint8Array(1 << 20));
+            for (j = 0; j < keep[i].length; j += 64) keep[i][j] = 1;
+        }
+        exports.get = function () { return keep.length; };""")
+    built = builder.receive_past_logs()
+    assert built.fault_name == "MEMORY"
+    assert "module level" in built["message"] and built["delta"] == b""
+    assert builder.exit_status() == 0
+
+
+def test_garbage_of_the_module_level_is_not_sent(zygote):
+    """Memory that was freed again is no part of an image."""
+    im = zygote.image("""
+        var i, a;
+        for (i = 0; i < 8; i++) { a = new Uint8Array(1 << 20); for (var j = 0; j < a.length; j += 64) a[j] = 1; }
+        a = null;
+        exports.get = function () { return 1; };""")
+    assert len(im.delta) < 1 << 20
+
+
+def test_large_image_takes_turns_with_small_ones(worker, images):
+    """More pages of its own than a worker keeps from one request to the next."""
+    large = images("""
+        var keep = [], i, j;
+        for (i = 0; i < 10; i++) {
+            keep.push(new Uint8Array(1 << 20));
+            for (j = 0; j < keep[i].length; j += 4096) keep[i][j] = 1;
+        }
+        exports.get = function () { var n = 0; keep.forEach(function (a) { for (var j = 0; j < a.length; j += 4096) n += a[j]++; }); return n; };""")
+    for _ in range(3):
+        assert value(worker.invoke(large)) == 2560
+        assert value(worker.invoke(large)) == 2560
+        assert value(worker.invoke(images(COUNTER))) == UNTOUCHED
+
+
 RANDOM = "exports.get = function () { return [Math.random(), Math.random()]; };"
 
 
@@ -840,6 +937,14 @@ def test_reuse_mode_keeps_the_heap(worker, images):
     seen = [value(worker.invoke(im, isolation=REUSE)) for _ in range(4)]
     assert [n for n, _ in seen] == [0, 1, 2, 3]
     assert len({r for _, r in seen}) == 4
+
+
+def test_reuse_mode_begins_anew_with_another_contract(worker, images):
+    a = images("var n = 0; exports.get = function () { return [n++, Math.random()]; };")
+    b = images("var n = 100; exports.get = function () { return n++; };")
+    for _ in range(3):
+        assert [value(worker.invoke(a, isolation=REUSE))[0] for _ in range(3)] == [0, 1, 2]
+        assert [value(worker.invoke(b, isolation=REUSE)) for _ in range(3)] == [100, 101, 102]
 
 
 def test_reuse_mode_collects_garbage(worker, images):
