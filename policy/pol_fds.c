@@ -28,8 +28,8 @@ pol_fds(const int *keep, size_t nkeep, int end, char err[POL_ERR_MAX])
 		return pol_err(err, "close_range");
 	for (int fd = 0; fd < end || fd < (int)from; fd++)
 		if ((fcntl(fd, F_GETFD) >= 0) != (fd < end)) {
-			(void)snprintf(err, POL_ERR_MAX, "descriptor %d is %s, but %d are to be open", fd,
-			    fd < end ? "closed" : "open", end);
+			(void)snprintf(err, POL_ERR_MAX, "descriptor %d is %s, but %d are to be open",
+			    fd, fd < end ? "closed" : "open", end);
 			return TN_EINVAL;
 		}
 	return 0;

@@ -375,7 +375,9 @@ wk_alloc_nursery(struct wk_alloc *a)
 void
 wk_alloc_scrub(struct wk_alloc *a, char *from)
 {
-	for (struct wk_block *b = (struct wk_block *)a->base; (char *)b < a->top; b = block_after(b)) {
+	struct wk_block *b = (struct wk_block *)a->base;
+
+	for (; (char *)b < a->top; b = block_after(b)) {
 		char *start = (char *)(b + 1), *end = (char *)block_after(b) - sizeof(b);
 
 		if (start < from)

@@ -49,7 +49,8 @@ wk_delta_encode(struct tn_buf *out, uint64_t generation)
 		d.entries++;
 		tn_buf_append(out, &e, sizeof(e));
 		for (uint64_t m = e.mask; m != 0; m &= m - 1)
-			tn_buf_append(out, p + (size_t)__builtin_ctzll(m) * WK_DELTA_LINE, WK_DELTA_LINE);
+			tn_buf_append(out, p + (size_t)__builtin_ctzll(m) * WK_DELTA_LINE,
+			    WK_DELTA_LINE);
 	}
 	if (out->failed)
 		return TN_ELIMIT;

@@ -141,9 +141,8 @@ static void
 put_back_hot(void)
 {
 	for (size_t i = 0; i < rs.nruns; i++)
-		for (size_t page = rs.run[i].first; page < (size_t)rs.run[i].first + rs.run[i].count;
-		    page++)
-			put_back(page);
+		for (uint32_t n = 0; n < rs.run[i].count; n++)
+			put_back((size_t)rs.run[i].first + n);
 }
 
 /* Too many own pages to keep, or no way to know which others were written. */
@@ -287,16 +286,17 @@ wk_restore_switch(const struct wk_delta *image, bool clean)
 	index_image(from, false);
 	rs.image = image;
 	index_image(image, true);
-	if (image != NULL && !drop)
-		for (i = 0, e = wk_delta_first(image); i < image->entries; i++, e = wk_delta_next(e))
-			if (!is_hot(e->page)) {
-				if (rs.stats.hot == WK_RESTORE_HOT_MAX) {
-					drop = true;
-					break;
-				}
+	if (image != NULL) {
+		for (i = 0, e = wk_delta_first(image); i < image->entries && !drop;
+		    i++, e = wk_delta_next(e)) {
+			if (rs.stats.hot == WK_RESTORE_HOT_MAX) {
+				drop = true;
+			} else if (!is_hot(e->page)) {
 				make_hot(e->page);
 				news = true;
 			}
+		}
+	}
 	if (drop)
 		return drop_all();
 	if (news)

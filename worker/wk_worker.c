@@ -36,7 +36,7 @@ static struct {
 	struct tn_zy_setup	 setup;
 	struct tn_slots		*slots;
 	struct image		 images[TN_IMAGES_MAX];
-	const struct image	*image;		/* whose heap is in the arena; NULL: the base, or none */
+	const struct image	*image;		/* whose heap the arena is; NULL: none's */
 	uint64_t		 running;	/* request whose console records these are */
 	bool			 dirty;		/* the heap is not its image */
 	struct tn_buf		 text;		/* the reply's converted texts */

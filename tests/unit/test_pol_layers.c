@@ -348,7 +348,8 @@ change_of_user_cannot_be_undone(void **state)
 static int
 descriptors(void)
 {
-	static const int full[] = { 0, 1, 2, 3 }, keep[] = { 0, 1, 2, 5 }, unordered[] = { 2, 1 }, negative[] = { -1 };
+	static const int full[] = { 0, 1, 2, 3 }, keep[] = { 0, 1, 2, 5 }, unordered[] = { 2, 1 },
+	    negative[] = { -1 };
 	int null = open("/dev/null", O_RDWR);
 
 	CHECK(null >= 0);
