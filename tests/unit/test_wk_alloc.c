@@ -334,6 +334,44 @@ test_the_nursery_serves_from_above_only(void **state)
 		}
 }
 
+static void
+test_scrubbing_leaves_zeros_and_all_that_is_used(void **state)
+{
+	unsigned char *live[200];
+	char *from;
+	uint64_t seed = 11;
+	size_t size[200], zeros = 0;
+
+	(void)state;
+	for (size_t i = 0; i < 200; i++) {
+		size[i] = some_size(&seed) % 2000 + 1;
+		live[i] = wk_alloc_get(&heap->alloc, size[i]);
+		assert_non_null(live[i]);
+		memset(live[i], 0x5b, size[i]);
+	}
+	for (size_t i = 0; i < 200; i += 3)
+		wk_alloc_put(&heap->alloc, live[i]);
+	from = (char *)live[100];
+	wk_alloc_scrub(&heap->alloc, from);
+	assert_whole();
+	for (size_t i = 0; i < 200; i++)
+		for (size_t at = 0; at < size[i]; at++) {
+			if (i % 3 != 0)
+				assert_int_equal(live[i][at], 0x5b);
+			else if ((char *)live[i] < from && at >= 16 && at + 8 < size[i])
+				assert_int_equal(live[i][at], 0x5b);
+			else if ((char *)live[i] >= from && at >= 16 && at + 8 < size[i]) {
+				assert_int_equal(live[i][at], 0);
+				zeros++;
+			}
+		}
+	assert_true(zeros > 1000);
+	/* What was scrubbed can be had again. */
+	for (int i = 0; i < 100; i++)
+		assert_non_null(wk_alloc_get(&heap->alloc, some_size(&seed) % 500 + 1));
+	assert_whole();
+}
+
 /* All state is in the bytes: the same bytes make the same choices. */
 static void
 test_putting_the_bytes_back_puts_the_allocator_back(void **state)
@@ -384,6 +422,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_memory_above_top_stays_untouched, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_refusal_counts_when_it_is_final, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_the_nursery_serves_from_above_only, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_scrubbing_leaves_zeros_and_all_that_is_used, setup,
+		    teardown),
 		cmocka_unit_test_setup_teardown(test_putting_the_bytes_back_puts_the_allocator_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_check_finds_a_broken_block, setup, teardown),
 	};
