@@ -18,6 +18,7 @@
 
 #include "sv_image.h"
 #include "sv_lower.h"
+#include "sv_route.h"
 #include "sv_stats.h"
 #include "tn_clock.h"
 #include "tn_fd.h"
@@ -70,15 +71,7 @@ struct lowering {
 bool
 sv_contract_id_ok(const char *id)
 {
-	size_t i, n = strlen(id);
-
-	if (n == 0 || n > SV_CONTRACT_MAX || id[0] == '-' || id[n - 1] == '-')
-		return false;
-	for (i = 0; i < n; i++)
-		if (!((id[i] >= 'a' && id[i] <= 'z') || (id[i] >= '0' && id[i] <= '9') ||
-		    id[i] == '-'))
-			return false;
-	return true;
+	return sv_route_id_ok(tn_str(id));
 }
 
 static unsigned
