@@ -167,8 +167,13 @@ answer_fault(struct sv_dispatch *d, struct sv_request *rq, enum tn_fault fault, 
 /* -- to a version, to the queue ------------------------------------------- */
 
 static const char *
-choose_function(const struct sv_version *v, struct tn_str method)
+choose_function(const struct sv_version *v, struct tn_str method, const char *wanted)
 {
+#define TAKE(name)								\
+	if (wanted != NULL && strcmp(wanted, #name) == 0)			\
+		return v->exports & SV_EXPORT(name) ? #name : NULL;
+	SV_EXPORTS(TAKE)
+#undef TAKE
 	if ((tn_str_is(method, "GET") || tn_str_is(method, "HEAD")) &&
 	    (v->exports & SV_EXPORT(get)))
 		return "get";
@@ -234,7 +239,7 @@ route(struct sv_dispatch *d, struct sv_contract *c, struct sv_request *rq)
 		return;
 	}
 	rq->version = sv_version_ref(c->current);
-	rq->function = choose_function(rq->version, rq->method);
+	rq->function = choose_function(rq->version, rq->method, rq->wanted);
 	if (rq->function == NULL)
 		answer_fault(d, rq, TN_FAULT_METHOD, "");
 	else
@@ -313,10 +318,16 @@ hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 		.headers = { rq->headers, rq->nheaders },
 		.body = { rq->body.p, rq->body.len },
 		.ip = rq->ip,
-		.block = { block, sv_head_json(&d->head, rq->contract, block) },
+		.block = rq->block,
 		.now = tn_clock_wall_ms(),
 		.seed = { seed, sizeof(seed) },
+		.caller = rq->caller,
+		.input = rq->input,
 	};
+	if (rq->block.len == 0)
+		f.invoke.block = (struct tn_str){
+			block, sv_head_json(&d->head, rq->contract, block)
+		};
 	if (im == NULL)
 		f.invoke.source = (struct tn_strv){ v->source, v->nsource };
 	/* Set first: with room left, handing it the frame may hand it the next one too. */

@@ -41,7 +41,7 @@ TAILQ_HEAD(sv_request_list, sv_request);
 
 struct sv_request {
 	TAILQ_ENTRY(sv_request) link;	/* the dispatcher's */
-	/* set by the HTTP side; all texts live in `store` */
+	/* set by who makes it; all texts live in `store` */
 	char		 contract[SV_CONTRACT_MAX + 1];
 	char		 request_id[SV_REQUEST_ID_MAX + 1];
 	struct tn_str	 method;	/* "GET"; HEAD stays HEAD */
@@ -49,6 +49,8 @@ struct sv_request {
 	struct tn_str	 path;		/* below the contract, starts with / */
 	struct tn_str	 query;
 	struct tn_str	 ip;
+	struct tn_str	 block, caller, input;	/* JSON texts, or empty */
+	const char	*wanted;	/* the export that shall answer; NULL: by the method */
 	struct tn_str	*headers;	/* name, value, ...; names in lower case */
 	size_t		 nheaders;	/* texts: twice the number of headers */
 	struct tn_buf	 store;

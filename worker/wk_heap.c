@@ -502,6 +502,10 @@ push_request(duk_context *ctx, const struct wk_request *q)
 	/* As text: few handlers look at it. */
 	if (q->block.len > 0)
 		put_text(ctx, "block", q->block);
+	if (q->caller.len > 0)
+		put_text(ctx, "caller", q->caller);
+	if (q->input.len > 0)
+		put_text(ctx, "input", q->input);
 	duk_push_number(ctx, q->now);
 	duk_put_prop_string(ctx, -2, "now");
 }

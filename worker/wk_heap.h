@@ -37,6 +37,7 @@ struct wk_request {
 	struct tn_str	ip;
 	struct tn_str	meta;		/* JSON object or empty */
 	struct tn_str	block;
+	struct tn_str	caller, input;	/* JSON values or empty */
 	double		now;
 };
 

@@ -32,6 +32,7 @@ struct tool {
 	bool		 check;
 	const char	*runtime, *modules;
 	const char	*method, *path, *query, *url, *function, *body, *ip, *contract, *meta, *block;
+	const char	*caller, *input;
 	struct tn_str	 headers[128];
 	size_t		 nheaders;
 	struct tn_str	 source[2 * FILES_MAX];
@@ -43,8 +44,8 @@ struct tool {
 
 enum {
 	OPT_RUNTIME = 256, OPT_MODULES, OPT_METHOD, OPT_PATH, OPT_QUERY, OPT_URL, OPT_FUNCTION,
-	OPT_BODY, OPT_IP, OPT_CONTRACT, OPT_META, OPT_BLOCK, OPT_HEADER, OPT_JSON, OPT_CPU,
-	OPT_MEMORY, OPT_TIMES
+	OPT_BODY, OPT_IP, OPT_CONTRACT, OPT_META, OPT_BLOCK, OPT_CALLER, OPT_INPUT, OPT_HEADER,
+	OPT_JSON, OPT_CPU, OPT_MEMORY, OPT_TIMES
 };
 
 static const struct option options[] = {
@@ -60,6 +61,8 @@ static const struct option options[] = {
 	{ "contract", required_argument, NULL, OPT_CONTRACT },
 	{ "meta", required_argument, NULL, OPT_META },
 	{ "block", required_argument, NULL, OPT_BLOCK },
+	{ "caller", required_argument, NULL, OPT_CALLER },
+	{ "input", required_argument, NULL, OPT_INPUT },
 	{ "header", required_argument, NULL, OPT_HEADER },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "cpu-seconds", required_argument, NULL, OPT_CPU },
@@ -149,6 +152,8 @@ parse(struct tool *t, int argc, char **argv)
 		case OPT_CONTRACT: t->contract = optarg; break;
 		case OPT_META: t->meta = optarg; break;
 		case OPT_BLOCK: t->block = optarg; break;
+		case OPT_CALLER: t->caller = optarg; break;
+		case OPT_INPUT: t->input = optarg; break;
 		case OPT_HEADER: add_header(t, optarg); break;
 		case OPT_JSON: break;
 		case OPT_CPU: t->cpu_seconds = number(optarg, "--cpu-seconds", 3600); break;
@@ -344,7 +349,8 @@ wk_tool_run(int argc, char **argv)
 		.url = t.url != NULL ? tn_str(t.url) : (struct tn_str){ url.p, url.len },
 		.headers = { t.headers, t.nheaders }, .body = tn_str(t.body),
 		.has_body = t.body != NULL, .ip = tn_str(t.ip), .meta = tn_str(t.meta),
-		.block = tn_str(t.block), .now = tn_clock_wall_ms()
+		.block = tn_str(t.block), .caller = tn_str(t.caller), .input = tn_str(t.input),
+		.now = tn_clock_wall_ms()
 	};
 	(void)wk_heap_request(&q, wait_here, NULL, 12u << 20, &text, &r);
 	if (r.fault != TN_FAULT_NONE) {

@@ -311,7 +311,7 @@ serve_invoke(const struct tn_frame_invoke *frame)
 		.contract = q.contract, .function = q.function, .method = q.method, .url = q.url,
 		.path = q.path, .query = q.query, .headers = q.headers, .body = q.body,
 		.has_body = q.body.len > 0, .ip = q.ip, .meta = q.meta, .block = q.block,
-		.now = q.now
+		.caller = q.caller, .input = q.input, .now = q.now
 	};
 	struct wk_result *r = &wk.result;
 	uint64_t heap_us = tn_clock_us(), compile_us = 0;

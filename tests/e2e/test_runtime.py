@@ -74,7 +74,7 @@ def image(zygote):
 def run(zygote, image):
     """run(source or {name: source}, ...): answer one request, in a worker of its own."""
     def call(sources, headers=(), function=None, method="GET", path="/", query="", body=None,
-             ip="127.0.0.1", contract="run", meta="", block=""):
+             ip="127.0.0.1", contract="run", meta="", block="", caller="", input=""):
         if isinstance(sources, str):
             sources = {"contract.js": sources}
         im = image([text for pair in sources.items() for text in pair], meta)
@@ -89,7 +89,8 @@ def run(zygote, image):
                 im, function=function, method=method, path=path, query=query, ip=ip,
                 url=f"http://localhost:8180{path}" + (f"?{query}" if query else ""),
                 headers=[h.lower() if i % 2 == 0 else h for i, h in enumerate(flat)],
-                body=(body or "").encode(), contract=contract, meta=meta, block=block)
+                body=(body or "").encode(), contract=contract, meta=meta, block=block,
+                caller=caller, input=input)
             return settle(worker, id)
         finally:
             worker.close()
@@ -689,6 +690,23 @@ exports.contract = function () { return [c.owner(), c.caller(), c.input()]; };""
     assert (a.status, a.json, a.log) == (200, None, ["info: eva null null 3"])
     a = run(source, ["content-type: application/json"], function="contract", meta=meta, body='{"x":1}', method="POST")
     assert a.json == ["eva", None, {"x": 1}]
+    a = run(source, ["content-type: application/json"], function="contract", meta=meta, body='{"x":1}', method="POST",
+            caller='{"id":7}', input='[1,"two",null]')
+    assert a.json == ["eva", {"id": 7}, [1, "two", None]]
+    a = run(source, function="init", meta=meta, caller='"anna"', input='1', block='{"height":4}')
+    assert a.log == ["info: eva null null 4"]
+
+
+def test_the_caller_shows_in_requests(run):
+    show = "[r.tana.caller, new Request(r).tana.caller, r.clone().tana.caller, r.tana.session]"
+    source = f"exports.get = function (r) {{ return {show}; }};"
+    assert run(source, caller='{"name":"anna"}').json == [{"name": "anna"}] * 3 + [None]
+    assert run(source, caller='null').json == run(source).json == [None] * 4
+    source = f"exports.default = {{ fetch: function (r) {{ return Response.json({show}); }} }};"
+    assert run(source, caller='"anna"').json == ["anna"] * 3 + [None]
+    # Nobody made this one but the contract.
+    assert run("exports.get = function () { return [new Request('http://a/').tana.caller]; };",
+               caller='"anna"').json == [None]
 
 
 BLOCK = {"height": 7, "timestamp": 1700000000000, "hash": "0xab", "previousHash": "0xaa", "executor": "edge",

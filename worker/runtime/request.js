@@ -73,6 +73,7 @@
 		s.ip = null;
 		s.tana = undefined;
 		s.contract = null;
+		s.from = null;		/* what came from C */
 		s.parsed = null;
 		s.signal = undefined;
 		return s;
@@ -102,6 +103,7 @@
 			s.body = from.body;
 			s.ip = from.ip;
 			s.contract = from.contract;
+			s.from = from.from;
 			s.params = from.params;
 			s.signal = from.signal;
 			s.headers = own.headersFrom(init.headers !== undefined ? init.headers :
@@ -185,7 +187,11 @@
 	});
 	replaceable('tana', function (s) {
 		if (s.tana === undefined)
-			s.tana = { caller: null, contract: s.contract, session: null };
+			s.tana = {
+				caller: s.from !== null ? own.callerOf(s.from) : null,
+				contract: s.contract,
+				session: null
+			};
 		return s.tana;
 	});
 
@@ -205,6 +211,7 @@
 			copy.params = s.params;
 			copy.ip = s.ip;
 			copy.contract = s.contract;
+			copy.from = s.from;
 			copy.parsed = s.parsed;
 			copy.signal = s.signal;
 			return make(copy);
@@ -226,6 +233,7 @@
 		s.search = from.query;
 		s.ip = from.ip;
 		s.contract = from.contract;
+		s.from = from;
 		s.parsed = parsed;
 		return make(s);
 	};

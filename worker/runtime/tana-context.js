@@ -7,9 +7,11 @@
 	var context = {};
 
 	own.methods(context, {
-		/* Only the Unix socket will be able to name a caller. */
+		/* Only a client of the Unix socket can name a caller; init has none. */
 		caller: function caller() {
-			return null;
+			var r = own.request;
+
+			return r === null || r['function'] === 'init' ? null : own.callerOf(r);
 		},
 		owner: function owner() {
 			var c = own.request !== null ? own.request.contract : null;
@@ -24,6 +26,13 @@
 		}
 	});
 	own.input = null;
+
+	/* It comes as text, since few handlers look at it. */
+	own.callerOf = function (request) {
+		if (typeof request.caller === 'string' && request.named === undefined)
+			request.named = own.parse(request.caller);
+		return request.named === undefined ? null : request.named;
+	};
 	own.owner = null;
 
 	own.context = context;

@@ -250,7 +250,10 @@
 			args = [own.requestOf(request, parsed)];
 		else
 			args = [own.context];
-		own.input = name === 'contract' ? parsed : null;
+		own.input = null;
+		if (name === 'contract')
+			own.input = typeof request.input === 'string' ?
+			    own.parse(request.input) : parsed;
 		returned(outcome, own.apply(h.fn, h.self, args));
 	}
 
