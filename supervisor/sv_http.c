@@ -243,7 +243,7 @@ turn_away(struct sv_http *h, int fd)
 		.minor = 1, .close = true, .cors = h->opt->cors, .request_id = id
 	};
 
-	sv_http_new_id(h, id);
+	sv_request_new_id(id);
 	tn_buf_reset(&h->head);
 	sv_http_reply_fault(&h->head, &a, TN_FAULT_OVERLOAD, NULL);
 	(void)!send(fd, h->head.p, h->head.len, MSG_NOSIGNAL | MSG_DONTWAIT);

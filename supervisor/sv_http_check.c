@@ -154,6 +154,21 @@ sv_http_request_id_ok(struct tn_str id)
 	return id.len > 0 && id.len <= SV_REQUEST_ID_MAX && span(id, C_ID) == id.len;
 }
 
+bool
+sv_http_hop_by_hop(struct tn_str name)
+{
+	static const char *const names[] = {
+		"connection", "expect", "http2-settings", "keep-alive", "proxy-connection", "te",
+		"trailer", "transfer-encoding", "upgrade",
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (sv_http_name_is(name, names[i]))
+			return true;
+	return false;
+}
+
 /* The next item of a comma-separated list; false at its end. Empty items are left out. */
 static bool
 next_item(struct tn_str *list, struct tn_str *item)
@@ -277,8 +292,8 @@ sv_http_scan(struct sv_http_scan *s, struct tn_str in, const struct sv_http_limi
 
 /* -- the request line --------------------------------------------------------- */
 
-static bool
-method_known(struct tn_str method)
+bool
+sv_http_method_known(struct tn_str method)
 {
 	/* Tunnels and echoes of what a proxy added are no business of a contract. */
 #define KNOWN(num, name, string)						\
@@ -305,8 +320,8 @@ dot(struct tn_str s)
  * ".." some servers resolve and others do not, so that a proxy's rule for one
  * path may not be meant for what we take it for; clients resolve them themselves.
  */
-static bool
-path_ok(struct tn_str path)
+bool
+sv_http_path_ok(struct tn_str path)
 {
 	struct tn_str s;
 	size_t i, n;
@@ -328,6 +343,12 @@ path_ok(struct tn_str path)
 			return false;
 	}
 	return true;
+}
+
+bool
+sv_http_query_ok(struct tn_str query)
+{
+	return span(query, C_QUERY) == query.len;
 }
 
 static enum tn_fault
@@ -360,7 +381,7 @@ check_target(struct sv_http_head *h, struct tn_str *authority)
 	}
 	if (h->path.len == 0)
 		h->path = TN_STR("/");
-	if (!path_ok(h->path) || span(h->query, C_QUERY) != h->query.len)
+	if (!sv_http_path_ok(h->path) || !sv_http_query_ok(h->query))
 		return TN_FAULT_BAD_REQUEST;
 	return TN_FAULT_NONE;
 }
@@ -390,7 +411,7 @@ check_request_line(struct sv_http_head *h, struct tn_str line, const struct sv_h
 	if (s.p[5] != '1' || s.p[7] > '1')
 		return TN_FAULT_HTTP_VERSION;
 	h->minor = s.p[7] - '0';
-	if (!method_known(h->method))
+	if (!sv_http_method_known(h->method))
 		return TN_FAULT_NOT_IMPLEMENTED;
 	return check_target(h, authority);
 }

@@ -88,6 +88,13 @@ bool sv_http_name_is(struct tn_str name, const char *lower);
 /* May this be sent or taken as a header's name, a header's value, a method? */
 bool sv_http_name_ok(struct tn_str name);
 bool sv_http_value_ok(struct tn_str value);
+/* A connection's own affairs (Connection, TE ...), which a contract has no use for? */
+bool sv_http_hop_by_hop(struct tn_str name);
+/* Any method but CONNECT and TRACE that HTTP knows. */
+bool sv_http_method_known(struct tn_str method);
+/* A raw path (its beginning is not looked at) and a raw query, as every server reads them. */
+bool sv_http_path_ok(struct tn_str path);
+bool sv_http_query_ok(struct tn_str query);
 /* NAME, NAME:PORT, ADDRESS:PORT, [ADDRESS]:PORT. */
 bool sv_http_host_ok(struct tn_str host);
 /* 1 to SV_REQUEST_ID_MAX of A-Z a-z 0-9 . _ - */

@@ -13,7 +13,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -28,7 +27,6 @@
 #define KEEP_MAX	256u		/* connections whose memory is kept */
 #define AHEAD_MAX	16384u		/* read while a request is in progress */
 #define BODY_FIRST	65536u		/* room made for a body on its sender's word */
-#define LOG_PATH_MAX	512u
 #define PREFLIGHT_MAX	1024u		/* Access-Control-Request-Headers that is echoed */
 
 static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -94,26 +92,6 @@ sv_http_conn_close(struct sv_http_conn *c)
 	tn_buf_fini(&c->out);
 	sv_http_on_gone(c);
 	release(c);
-}
-
-void
-sv_http_new_id(struct sv_http *h, char id[SV_REQUEST_ID_MAX + 1])
-{
-	static const char digits[] = "0123456789abcdef";
-	unsigned i;
-	unsigned char c;
-
-	/* getrandom() for each would cost more than all else that is done here. */
-	if (h->random_left < 16) {
-		arc4random_buf(h->random, sizeof(h->random));
-		h->random_left = sizeof(h->random);
-	}
-	for (i = 0; i < 16; i++) {
-		c = h->random[--h->random_left];
-		id[2 * i] = digits[c >> 4];
-		id[2 * i + 1] = digits[c & 15];
-	}
-	id[32] = '\0';
 }
 
 /* -- writing -------------------------------------------------------------------- */
@@ -257,49 +235,6 @@ send_continue(struct sv_http_conn *c)
 
 /* -- answering -------------------------------------------------------------------- */
 
-static void
-log_request(struct sv_http_conn *c, struct tn_str method, const char *contract, struct tn_str path,
-    int status, enum tn_fault fault, const char *id, struct tn_str ip, const struct sv_timings *t)
-{
-	struct tn_log_record r;
-
-	if (!c->h->opt->log_requests || !tn_log_wants(TN_LOG_INFO))
-		return;
-	tn_log_begin(&r, TN_LOG_INFO, "request");
-	if (method.len > 0)
-		tn_log_str(&r, "method", method);
-	if (contract[0] != '\0')
-		tn_log_str(&r, "contract", tn_str(contract));
-	tn_log_u64(&r, "status", (uint64_t)status);
-	if (fault != TN_FAULT_NONE)
-		tn_log_str(&r, "error", tn_str(tn_fault_info(fault)->code));
-	if (t != NULL) {
-		tn_log_ms(&r, "duration", t->total);
-#define TN_PHASE(sym, name, doc)						\
-		if (&t->sym != &t->total)					\
-			tn_log_ms(&r, name, t->sym);
-#include "phases.def"
-	}
-	tn_log_str(&r, "request_id", tn_str(id));
-	tn_log_str(&r, "ip", ip);
-	if (path.len > 0)
-		tn_log_str(&r, "path", (struct tn_str){ path.p,
-		    path.len < LOG_PATH_MAX ? path.len : LOG_PATH_MAX });
-	tn_log_end(&r);
-}
-
-static void
-log_bad_reply(const struct sv_request *rq, const char *why)
-{
-	struct tn_log_record r;
-
-	tn_log_begin(&r, TN_LOG_WARN, "the contract's reply cannot be sent");
-	tn_log_str(&r, "contract", tn_str(rq->contract));
-	tn_log_str(&r, "request_id", tn_str(rq->request_id));
-	tn_log_str(&r, "why", tn_str(why));
-	tn_log_end(&r);
-}
-
 /* Takes rq. */
 static void
 answer(struct sv_http_conn *c, struct sv_request *rq, const struct sv_reply *reply)
@@ -322,15 +257,15 @@ answer(struct sv_http_conn *c, struct sv_request *rq, const struct sv_reply *rep
 	if (fault == TN_FAULT_NONE) {
 		fault = sv_http_reply(&h->head, &a, reply, &body, &why);
 		if (fault != TN_FAULT_NONE)
-			log_bad_reply(rq, why);
+			sv_request_log_bad_reply(rq, why);
 	}
 	if (fault != TN_FAULT_NONE) {
 		sv_http_reply_fault(&h->head, &a, fault, reply);
 		status = tn_fault_info(fault)->status;
 	}
 	sv_stats_request(h->stats, status, &rq->timings);
-	log_request(c, rq->method, rq->contract, rq->path, status, fault, rq->request_id, rq->ip,
-	    &rq->timings);
+	sv_request_log(h->opt, &(struct sv_record){ rq->method, rq->path, rq->ip, rq->contract,
+	    rq->request_id, status, fault, &rq->timings });
 	if (h->head.failed)
 		sv_http_conn_close(c);
 	else
@@ -372,7 +307,7 @@ refuse(struct sv_http_conn *c, enum tn_fault fault, const struct sv_http_head *h
 		memcpy(id, head->request_id.p, head->request_id.len);
 		id[head->request_id.len] = '\0';
 	} else {
-		sv_http_new_id(h, id);
+		sv_request_new_id(id);
 	}
 	a.minor = head->minor;
 	a.head = tn_str_is(method, "HEAD");
@@ -383,8 +318,8 @@ refuse(struct sv_http_conn *c, enum tn_fault fault, const struct sv_http_head *h
 	if (!c->refused) {
 		h->stats->requests++;
 		sv_stats_request(h->stats, status, NULL);
-		log_request(c, method, contract, path, status, fault, id,
-		    (struct tn_str){ ip, sv_addr_print(&c->peer, ip) }, NULL);
+		sv_request_log(h->opt, &(struct sv_record){ method, path,
+		    { ip, sv_addr_print(&c->peer, ip) }, contract, id, status, fault, NULL });
 	}
 	sv_request_free(&c->rq);
 	if (h->head.failed)
@@ -542,44 +477,6 @@ disagree(struct sv_http_conn *c, const struct sv_http_head *head)
 
 /* -- the request ------------------------------------------------------------------------ */
 
-/* A connection's own affairs; a contract has no use for them. */
-static bool
-hop_by_hop(struct tn_str name)
-{
-	static const char *const names[] = {
-		"connection", "expect", "http2-settings", "keep-alive", "proxy-connection", "te",
-		"trailer", "transfer-encoding", "upgrade",
-	};
-	size_t i;
-
-	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (sv_http_name_is(name, names[i]))
-			return true;
-	return false;
-}
-
-static struct tn_str
-keep(struct tn_buf *store, struct tn_str s)
-{
-	char *p = store->p + store->len;
-
-	tn_buf_putstr(store, s);
-	return (struct tn_str){ p, s.len };
-}
-
-static struct tn_str
-keep_lower(struct tn_buf *store, struct tn_str s)
-{
-	char *p = store->p + store->len;
-	size_t i;
-
-	tn_buf_putstr(store, s);
-	for (i = 0; i < s.len; i++)
-		if (p[i] >= 'A' && p[i] <= 'Z')
-			p[i] |= 0x20;
-	return (struct tn_str){ p, s.len };
-}
-
 static struct tn_str
 keep_client(struct sv_http_conn *c, struct tn_buf *store)
 {
@@ -595,7 +492,7 @@ keep_client(struct sv_http_conn *c, struct tn_buf *store)
 				value[n++] = h->field[i + 1];
 		sv_forwarded_client(h->trusted, &a, value, n);
 	}
-	return keep(store, (struct tn_str){ text, sv_addr_print(&a, text) });
+	return sv_request_keep(store, (struct tn_str){ text, sv_addr_print(&a, text) });
 }
 
 /* Everything that the contract gets to see, in one piece of memory. */
@@ -625,22 +522,22 @@ make_request(struct sv_http_conn *c, size_t head_len, const struct sv_http_head 
 		memcpy(rq->request_id, head->request_id.p, head->request_id.len);
 		rq->request_id[head->request_id.len] = '\0';
 	} else {
-		sv_http_new_id(h, rq->request_id);
+		sv_request_new_id(rq->request_id);
 	}
-	rq->method = keep(s, head->method);
+	rq->method = sv_request_keep(s, head->method);
 	rq->url.p = s->p + s->len;
 	tn_buf_puts(s, "http://");
 	tn_buf_putstr(s, host);
-	rq->path = keep(s, route->path);
+	rq->path = sv_request_keep(s, route->path);
 	if (head->query.p != NULL)	/* else there is not even a question mark */
 		tn_buf_puts(s, "?");
-	rq->query = keep(s, head->query);
+	rq->query = sv_request_keep(s, head->query);
 	rq->url.len = (size_t)(s->p + s->len - rq->url.p);
 	for (i = 0; i < h->nfield; i += 2) {
-		if (hop_by_hop(h->field[i]))
+		if (sv_http_hop_by_hop(h->field[i]))
 			continue;
-		rq->headers[rq->nheaders++] = keep_lower(s, h->field[i]);
-		rq->headers[rq->nheaders++] = keep(s, h->field[i + 1]);
+		rq->headers[rq->nheaders++] = sv_request_keep_lower(s, h->field[i]);
+		rq->headers[rq->nheaders++] = sv_request_keep(s, h->field[i + 1]);
 	}
 	rq->ip = keep_client(c, s);
 	rq->done = on_done;

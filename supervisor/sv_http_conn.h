@@ -129,9 +129,6 @@ struct sv_http {
 	struct tn_str	 url;
 	uint64_t	 parsed_length;
 	bool		 parsed_chunked, parsed_head;
-	/* random bytes for request ids */
-	unsigned char	 random[1024];
-	size_t		 random_left;
 };
 
 /* -- sv_http_conn.c -- */
@@ -146,8 +143,6 @@ void sv_http_conn_on_timeout(struct sv_http_conn *c, enum sv_http_wait wait);
 void sv_http_conn_on_resume(struct sv_http_conn *c);
 /* The server drains: close it if it is idle. */
 void sv_http_conn_on_drain(struct sv_http_conn *c);
-/* A new request id, terminated. */
-void sv_http_new_id(struct sv_http *h, char id[SV_REQUEST_ID_MAX + 1]);
 
 /* -- sv_http.c -- */
 

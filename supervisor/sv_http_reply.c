@@ -108,8 +108,8 @@ put_rest(struct tn_buf *out, const struct sv_http_answer *a, bool origin)
 	tn_buf_append(out, "\r\n", 2);
 }
 
-static bool
-is_ours(struct tn_str name)
+bool
+sv_http_reply_ours(struct tn_str name)
 {
 	size_t i;
 
@@ -140,24 +140,56 @@ check_reply(const struct sv_reply *reply)
 }
 
 enum tn_fault
+sv_http_reply_check(const struct sv_reply *reply, uint64_t reply_max, const char **why)
+{
+	*why = check_reply(reply);
+	if (*why != NULL)
+		return TN_FAULT_RESULT;
+	if (reply->body.len <= reply_max)
+		return TN_FAULT_NONE;
+	*why = "the body is larger than reply_max";
+	return TN_FAULT_REPLY_SIZE;
+}
+
+bool
+sv_http_reply_bodiless(int status)
+{
+	return status == 204 || status == 205 || status == 304;
+}
+
+/* Codes, messages and valid request ids need no escaping. */
+size_t
+sv_http_fault_body(char out[SV_HTTP_FAULT_BYTES], enum tn_fault fault, const char *request_id)
+{
+	const struct tn_fault_info *info = tn_fault_info(fault);
+
+	return (size_t)snprintf(out, SV_HTTP_FAULT_BYTES,
+	    "{\"error\":{\"code\":\"%s\",\"message\":\"%s\",\"requestId\":\"%s\"}}\n", info->code,
+	    info->message, request_id);
+}
+
+unsigned
+sv_http_retry_after(const struct sv_reply *reply)
+{
+	return reply != NULL && reply->retry_after > 0 ? reply->retry_after : RETRY_AFTER;
+}
+
+enum tn_fault
 sv_http_reply(struct tn_buf *out, const struct sv_http_answer *a, const struct sv_reply *reply,
     struct tn_str *body, const char **why)
 {
 	const struct tn_strv *h = &reply->headers;
 	bool bodiless, origin = false;
+	enum tn_fault fault;
 	size_t i;
 
 	*body = (struct tn_str){ "", 0 };
-	*why = check_reply(reply);
-	if (*why != NULL)
-		return TN_FAULT_RESULT;
-	if (reply->body.len > a->reply_max) {
-		*why = "the body is larger than reply_max";
-		return TN_FAULT_REPLY_SIZE;
-	}
+	fault = sv_http_reply_check(reply, a->reply_max, why);
+	if (fault != TN_FAULT_NONE)
+		return fault;
 	put_status(out, reply->status);
 	for (i = 0; i < h->n; i += 2) {
-		if (is_ours(h->v[i]))
+		if (sv_http_reply_ours(h->v[i]))
 			continue;
 		origin |= sv_http_name_is(h->v[i], "access-control-allow-origin");
 		tn_buf_putstr(out, h->v[i]);
@@ -165,7 +197,7 @@ sv_http_reply(struct tn_buf *out, const struct sv_http_answer *a, const struct s
 		tn_buf_putstr(out, h->v[i + 1]);
 		tn_buf_append(out, "\r\n", 2);
 	}
-	bodiless = reply->status == 204 || reply->status == 205 || reply->status == 304;
+	bodiless = sv_http_reply_bodiless(reply->status);
 	if (!bodiless || reply->status == 205) {
 		tn_buf_append(out, "Content-Length: ", 16);
 		put_number(out, bodiless ? 0 : reply->body.len);
@@ -182,26 +214,21 @@ sv_http_reply_fault(struct tn_buf *out, const struct sv_http_answer *a, enum tn_
     const struct sv_reply *reply)
 {
 	const struct tn_fault_info *info = tn_fault_info(fault);
-	char text[512];
-	int len;
+	char text[SV_HTTP_FAULT_BYTES];
+	size_t len = sv_http_fault_body(text, fault, a->request_id);
 
-	/* Codes, messages and valid request ids need no escaping. */
-	len = snprintf(text, sizeof(text),
-	    "{\"error\":{\"code\":\"%s\",\"message\":\"%s\",\"requestId\":\"%s\"}}\n", info->code,
-	    info->message, a->request_id);
 	put_status(out, info->status);
 	tn_buf_puts(out, "Content-Type: application/json\r\nContent-Length: ");
-	put_number(out, (uint64_t)len);
+	put_number(out, len);
 	tn_buf_append(out, "\r\n", 2);
 	if (info->status == 405)
 		put_field(out, "Allow", reply != NULL ? reply->allow : tn_str(""));
 	if (info->status == 503) {
 		tn_buf_append(out, "Retry-After: ", 13);
-		put_number(out,
-		    reply != NULL && reply->retry_after > 0 ? reply->retry_after : RETRY_AFTER);
+		put_number(out, sv_http_retry_after(reply));
 		tn_buf_append(out, "\r\n", 2);
 	}
 	put_rest(out, a, false);
 	if (!a->head)
-		tn_buf_append(out, text, (size_t)len);
+		tn_buf_append(out, text, len);
 }

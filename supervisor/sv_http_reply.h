@@ -38,4 +38,20 @@ enum tn_fault sv_http_reply(struct tn_buf *out, const struct sv_http_answer *a,
 void sv_http_reply_fault(struct tn_buf *out, const struct sv_http_answer *a, enum tn_fault fault,
     const struct sv_reply *reply);
 
+/* -- the same for who has no head to send (sv_client.c) -- */
+
+/* 0: the reply can be sent; or the fault to answer instead, and *why (not hostile). */
+enum tn_fault sv_http_reply_check(const struct sv_reply *reply, uint64_t reply_max,
+    const char **why);
+/* A field that the server says, or nobody: what a contract says there is left out. */
+bool sv_http_reply_ours(struct tn_str name);
+/* Answers with this status have no body. */
+bool sv_http_reply_bodiless(int status);
+/* The body of the answer for a fault, a JSON object; its length. */
+#define SV_HTTP_FAULT_BYTES	512u
+size_t sv_http_fault_body(char out[SV_HTTP_FAULT_BYTES], enum tn_fault fault,
+    const char *request_id);
+/* Seconds, for faults with status 503. reply may be NULL. */
+unsigned sv_http_retry_after(const struct sv_reply *reply);
+
 #endif

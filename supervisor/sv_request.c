@@ -10,6 +10,10 @@
 
 #include <stdlib.h>
 
+#include "tn_log.h"
+#include "tn_options.h"
+
+#define LOG_PATH_MAX	512u
 #define KEEP_MAX	256u
 #define KEEP_BYTES	16384u		/* a bigger buffer is given back */
 
@@ -65,4 +69,90 @@ sv_request_free(struct sv_request **rqp)
 	rq->store.max = rq->body.max = 0;
 	TAILQ_INSERT_HEAD(&kept, rq, link);
 	nkept++;
+}
+
+void
+sv_request_new_id(char id[SV_REQUEST_ID_MAX + 1])
+{
+	static const char digits[] = "0123456789abcdef";
+	static unsigned char random[1024];
+	static size_t left;
+	unsigned i;
+	unsigned char c;
+
+	/* getrandom() for each would cost more than all else that is done here. */
+	if (left < 16) {
+		arc4random_buf(random, sizeof(random));
+		left = sizeof(random);
+	}
+	for (i = 0; i < 16; i++) {
+		c = random[--left];
+		id[2 * i] = digits[c >> 4];
+		id[2 * i + 1] = digits[c & 15];
+	}
+	id[32] = '\0';
+}
+
+struct tn_str
+sv_request_keep(struct tn_buf *store, struct tn_str s)
+{
+	char *p = store->p + store->len;
+
+	tn_buf_putstr(store, s);
+	return (struct tn_str){ p, s.len };
+}
+
+struct tn_str
+sv_request_keep_lower(struct tn_buf *store, struct tn_str s)
+{
+	char *p = store->p + store->len;
+	size_t i;
+
+	tn_buf_putstr(store, s);
+	for (i = 0; i < s.len; i++)
+		if (p[i] >= 'A' && p[i] <= 'Z')
+			p[i] |= 0x20;
+	return (struct tn_str){ p, s.len };
+}
+
+void
+sv_request_log(const struct tn_options *opt, const struct sv_record *s)
+{
+	struct tn_log_record r;
+
+	if (!opt->log_requests || !tn_log_wants(TN_LOG_INFO))
+		return;
+	tn_log_begin(&r, TN_LOG_INFO, "request");
+	if (s->method.len > 0)
+		tn_log_str(&r, "method", s->method);
+	if (s->contract[0] != '\0')
+		tn_log_str(&r, "contract", tn_str(s->contract));
+	tn_log_u64(&r, "status", (uint64_t)s->status);
+	if (s->fault != TN_FAULT_NONE)
+		tn_log_str(&r, "error", tn_str(tn_fault_info(s->fault)->code));
+	if (s->timings != NULL) {
+		tn_log_ms(&r, "duration", s->timings->total);
+#define TN_PHASE(sym, name, doc)						\
+		if (&s->timings->sym != &s->timings->total)			\
+			tn_log_ms(&r, name, s->timings->sym);
+#include "phases.def"
+	}
+	tn_log_str(&r, "request_id", tn_str(s->request_id));
+	tn_log_str(&r, "ip", s->ip);
+	if (s->path.len > 0)
+		tn_log_str(&r, "path", (struct tn_str){ s->path.p,
+		    s->path.len < LOG_PATH_MAX ? s->path.len : LOG_PATH_MAX });
+	tn_log_end(&r);
+}
+
+void
+sv_request_log_bad_reply(const struct sv_request *rq, const char *why)
+{
+	struct tn_log_record r;
+
+	tn_log_begin(&r, TN_LOG_WARN, "the contract's reply cannot be sent");
+	tn_log_str(&r, "contract", tn_str(rq->contract));
+	tn_log_str(&r, "request_id", tn_str(rq->request_id));
+	tn_log_str(&r, "why", tn_str(why));
+	tn_log_end(&r);
 }

@@ -1,7 +1,7 @@
 /*
  * sv_request.h - one request on its way through the front, and its answer.
  *
- * The HTTP side makes it and owns it until it submits it; the dispatcher owns
+ * The HTTP side, or the client socket's, makes it and owns it until it submits it; the dispatcher owns
  * it until it calls done, exactly once, unless it was cancelled.
  */
 #ifndef SV_REQUEST_H
@@ -73,6 +73,26 @@ struct sv_request {
 
 struct sv_request *sv_request_new(void);
 void sv_request_free(struct sv_request **rq);
+
+/* A new request id, terminated. */
+void sv_request_new_id(char id[SV_REQUEST_ID_MAX + 1]);
+
+/* Append to a store that has the room, so that nothing in it moves; what is there now. */
+struct tn_str sv_request_keep(struct tn_buf *store, struct tn_str s);
+struct tn_str sv_request_keep_lower(struct tn_buf *store, struct tn_str s);
+
+/* What the log says of each request that was answered; texts may be empty. */
+struct sv_record {
+	struct tn_str	 method, path, ip;
+	const char	*contract, *request_id;
+	int		 status;
+	enum tn_fault	 fault;
+	const struct sv_timings *timings;	/* NULL: refused before it took time */
+};
+struct tn_options;
+void sv_request_log(const struct tn_options *opt, const struct sv_record *s);
+/* Why a contract's reply became a fault; the request's own record follows. */
+void sv_request_log_bad_reply(const struct sv_request *rq, const char *why);
 
 /* Implemented by sv_dispatch.c. */
 struct sv_dispatch;
