@@ -4,6 +4,7 @@ noinst_LIBRARIES += %D%/libtn.a
 	%D%/errors.def \
 	%D%/frames.def \
 	%D%/layers.def \
+	%D%/methods.def \
 	%D%/metrics.def \
 	%D%/options.def \
 	%D%/phases.def \

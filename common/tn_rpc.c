@@ -12,10 +12,11 @@
 #include "tn_clock.h"
 #include "tn_err.h"
 
-/* msgpack-c gives up at 32; we before it. */
-#define DEPTH_MAX	16u
-/* Each is 24 bytes decoded, whatever it takes on the wire. */
-#define OBJECTS_MAX	(512u << 10)
+#define KEEP_BYTES	65536u		/* a bigger buffer is given back when it is empty */
+
+static const struct tn_rpc_limits standard = {
+	.bytes = TN_RPC_MAX, .objects = 512u << 10, .depth = 16
+};
 
 /*
  * Walks over the bytes of one message ahead of msgpack-c, which would wait for
@@ -25,10 +26,11 @@ struct walk {
 	size_t		at;			/* so far all is well formed */
 	unsigned	depth;
 	unsigned	objects;
-	uint64_t	left[DEPTH_MAX];	/* items still to come, per level */
+	uint64_t	left[TN_RPC_DEPTH_MAX];	/* items still to come, per level */
 };
 
 struct tn_rpc_reader {
+	struct tn_rpc_limits limits;
 	struct tn_buf	buf;
 	struct walk	walk;
 	size_t		done;			/* bytes of the message lent out */
@@ -121,7 +123,7 @@ item(const unsigned char *p, size_t n, uint64_t *bytes, uint64_t *items)
 
 /* On to the end of the message; TN_EAGAIN when it is not there yet. */
 static int
-walk_on(struct walk *w, const char *p, size_t n)
+walk_on(struct walk *w, const struct tn_rpc_limits *l, const char *p, size_t n)
 {
 	uint64_t bytes, items;
 	int rc;
@@ -135,8 +137,7 @@ walk_on(struct walk *w, const char *p, size_t n)
 			return rc;
 		if (w->objects == 0 && items == 0)
 			return TN_EPROTO;
-		if (w->at + bytes > TN_RPC_MAX || items > OBJECTS_MAX ||
-		    w->objects == OBJECTS_MAX)
+		if (w->at + bytes > l->bytes || items > l->objects || w->objects == l->objects)
 			return TN_ELIMIT;
 		if (bytes > n - w->at)
 			return TN_EAGAIN;
@@ -145,7 +146,7 @@ walk_on(struct walk *w, const char *p, size_t n)
 		if (w->depth > 0)
 			w->left[w->depth - 1]--;
 		if (items > 0) {
-			if (w->depth == DEPTH_MAX)
+			if (w->depth == l->depth)
 				return TN_ELIMIT;
 			w->left[w->depth++] = items;
 		}
@@ -158,11 +159,20 @@ walk_on(struct walk *w, const char *p, size_t n)
 struct tn_rpc_reader *
 tn_rpc_reader_new(void)
 {
+	return tn_rpc_reader_new_limits(&standard);
+}
+
+struct tn_rpc_reader *
+tn_rpc_reader_new_limits(const struct tn_rpc_limits *limits)
+{
 	struct tn_rpc_reader *r;
 
+	if (limits->depth > TN_RPC_DEPTH_MAX)
+		tn_panic("a depth of %u", limits->depth);
 	if ((r = calloc(1, sizeof(*r))) == NULL)
 		return NULL;
-	r->buf.max = TN_RPC_MAX;
+	r->limits = *limits;
+	r->buf.max = limits->bytes + limits->ahead;
 	msgpack_unpacked_init(&r->msg);
 	return r;
 }
@@ -188,6 +198,38 @@ give_back(struct tn_rpc_reader *r)
 	msgpack_unpacked_init(&r->msg);
 	tn_buf_consume(&r->buf, r->done);
 	r->done = 0;
+	if (r->buf.len == 0 && r->buf.cap > KEEP_BYTES) {
+		size_t max = r->buf.max;
+
+		tn_buf_fini(&r->buf);
+		r->buf.max = max;
+	}
+}
+
+void
+tn_rpc_reader_release(struct tn_rpc_reader *r)
+{
+	give_back(r);
+}
+
+/* After a failure the buffer still begins with the message that caused it. */
+bool
+tn_rpc_reader_broken_id(const struct tn_rpc_reader *r, uint64_t *id)
+{
+	const unsigned char *p = (const unsigned char *)r->buf.p;
+	uint64_t bytes, items;
+
+	if (!r->broken || r->buf.len < 3 || p[0] != 0x94 || p[1] != 0x00)
+		return false;
+	if (p[2] < 0x80) {
+		*id = p[2];
+		return true;
+	}
+	if (p[2] < 0xcc || p[2] > 0xcf || item(p + 2, r->buf.len - 2, &bytes, &items) != TN_OK ||
+	    bytes > r->buf.len - 2)
+		return false;
+	*id = be(p + 3, (unsigned)bytes - 1);
+	return true;
 }
 
 int
@@ -213,7 +255,7 @@ next_message(struct tn_rpc_reader *r, const msgpack_object **o)
 	give_back(r);
 	if (r->broken)
 		return TN_EPROTO;
-	if ((rc = walk_on(&r->walk, r->buf.p, r->buf.len)) == TN_EAGAIN)
+	if ((rc = walk_on(&r->walk, &r->limits, r->buf.p, r->buf.len)) == TN_EAGAIN)
 		return rc;
 	if (rc == TN_OK && msgpack_unpack_next(&r->msg, r->buf.p, r->walk.at, &off) !=
 	    MSGPACK_UNPACK_SUCCESS)
@@ -259,7 +301,8 @@ tn_rpc_reader_call(struct tn_rpc_reader *r, struct tn_rpc_call *c)
 		r->broken = true;
 		return TN_EPROTO;
 	}
-	if (method->type != MSGPACK_OBJECT_STR || params->type != MSGPACK_OBJECT_ARRAY) {
+	if ((method->type != MSGPACK_OBJECT_STR &&
+	    !(r->limits.bin_method && method->type == MSGPACK_OBJECT_BIN)) || params->type != MSGPACK_OBJECT_ARRAY) {
 		r->broken = true;
 		return TN_EPROTO;
 	}
@@ -316,6 +359,27 @@ tn_rpc_pack_error(msgpack_packer *pk, uint64_t id, const char *message)
 	msgpack_pack_uint64(pk, id);
 	tn_rpc_pack_str(pk, tn_str(message));
 	msgpack_pack_nil(pk);
+}
+
+void
+tn_rpc_pack_error_code(msgpack_packer *pk, uint64_t id, const char *code, struct tn_str message)
+{
+	msgpack_pack_array(pk, 4);
+	msgpack_pack_uint64(pk, 1);
+	msgpack_pack_uint64(pk, id);
+	msgpack_pack_array(pk, 2);
+	tn_rpc_pack_key(pk, code);
+	tn_rpc_pack_str(pk, message);
+	msgpack_pack_nil(pk);
+}
+
+void
+tn_rpc_pack_notification(msgpack_packer *pk, const char *method, size_t nparams)
+{
+	msgpack_pack_array(pk, 3);
+	msgpack_pack_uint64(pk, 2);
+	tn_rpc_pack_key(pk, method);
+	msgpack_pack_array(pk, nparams);
 }
 
 /* -- the blocking client ----------------------------------------------------- */

@@ -12,7 +12,16 @@
 
 #include "tn_str.h"
 
-#define TN_RPC_MAX (4u << 20)	/* bytes of one message */
+#define TN_RPC_MAX (4u << 20)	/* bytes of one message, unless limits say otherwise */
+#define TN_RPC_DEPTH_MAX 28u	/* msgpack-c gives up at 32; we before it */
+
+struct tn_rpc_limits {
+	size_t		bytes;		/* of one message */
+	size_t		ahead;		/* that may be fed beyond them, before they are taken */
+	unsigned	objects;	/* 24 bytes each, decoded, whatever they take on the wire */
+	unsigned	depth;		/* TN_RPC_DEPTH_MAX at most */
+	bool		bin_method;	/* a method's name may be bin: some libraries send that */
+};
 
 struct tn_rpc_call {
 	uint64_t		id;
@@ -23,7 +32,8 @@ struct tn_rpc_call {
 
 /* Incremental reader; feed bytes, then take messages until TN_EAGAIN. */
 struct tn_rpc_reader;
-struct tn_rpc_reader *tn_rpc_reader_new(void);
+struct tn_rpc_reader *tn_rpc_reader_new(void);	/* of TN_RPC_MAX, and 16 deep */
+struct tn_rpc_reader *tn_rpc_reader_new_limits(const struct tn_rpc_limits *limits);
 void tn_rpc_reader_free(struct tn_rpc_reader **r);
 int tn_rpc_reader_feed(struct tn_rpc_reader *r, const void *p, size_t n);	/* TN_ELIMIT */
 /*
@@ -31,6 +41,10 @@ int tn_rpc_reader_feed(struct tn_rpc_reader *r, const void *p, size_t n);	/* TN_
  * TN_EPROTO, TN_ELIMIT: hopeless, drop the peer.
  */
 int tn_rpc_reader_call(struct tn_rpc_reader *r, struct tn_rpc_call *c);
+/* The call that was taken last is done with; frees what it took. */
+void tn_rpc_reader_release(struct tn_rpc_reader *r);
+/* After TN_EPROTO or TN_ELIMIT: the id of the call that it was, if so much could be read. */
+bool tn_rpc_reader_broken_id(const struct tn_rpc_reader *r, uint64_t *id);
 
 /* A packer that appends to a tn_buf. */
 void tn_rpc_packer(msgpack_packer *pk, struct tn_buf *out);
@@ -39,6 +53,11 @@ void tn_rpc_pack_key(msgpack_packer *pk, const char *key);
 /* Begin an answer: after it, pack one object, the result. */
 void tn_rpc_pack_result(msgpack_packer *pk, uint64_t id);
 void tn_rpc_pack_error(msgpack_packer *pk, uint64_t id, const char *message);
+/* The same with the error [code, message]. */
+void tn_rpc_pack_error_code(msgpack_packer *pk, uint64_t id, const char *code,
+    struct tn_str message);
+/* Begin a notification: after it, pack nparams objects. */
+void tn_rpc_pack_notification(msgpack_packer *pk, const char *method, size_t nparams);
 
 /*
  * Blocking client for tana-ctl: connect to a Unix socket, call, read the

@@ -1,6 +1,9 @@
 noinst_LIBRARIES += %D%/libsv.a
 %C%_libsv_a_SOURCES = \
 	%D%/sv_contract.c %D%/sv_contract.h \
+	%D%/sv_accept.c %D%/sv_accept.h \
+	%D%/sv_client.c %D%/sv_client.h \
+	%D%/sv_invoke.c %D%/sv_invoke.h \
 	%D%/sv_control.c %D%/sv_control.h \
 	%D%/sv_dispatch.c %D%/sv_dispatch.h \
 	%D%/sv_front.c %D%/sv_front.h \

@@ -5,22 +5,19 @@
 
 #include "sv_control.h"
 
-#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
-#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include "sv_accept.h"
 #include "sv_contract.h"
 #include "sv_dispatch.h"
 #include "sv_pool.h"
 #include "sv_stats.h"
 #include "tn_clock.h"
-#include "tn_fd.h"
 #include "tn_layers.h"
 #include "tn_log.h"
 #include "tn_options.h"
@@ -29,8 +26,6 @@
 #define CLIENTS_MAX	32u
 #define PENDING_MAX	256u		/* calls that are answered later */
 #define OUTPUT_MAX	(8u << 20)	/* a client that does not read is dropped */
-#define BACKLOG_TURN	16		/* accepted in one turn */
-#define PAUSE_MS	100		/* no accept() for so long after a failed one */
 
 struct client {
 	TAILQ_ENTRY(client) link;
@@ -52,8 +47,7 @@ struct pending {
 
 struct sv_control {
 	struct event_base *base;
-	int		 fd;
-	struct event	*ev, *ev_pause;
+	struct sv_accept *accept;
 	const struct tn_options *opt;
 	struct sv_dispatch *dispatch;
 	struct sv_stats	*stats;
@@ -513,56 +507,31 @@ on_client_event(struct bufferevent *bev, short what, void *arg)
 }
 
 static void
-on_accept(evutil_socket_t sock, short what, void *arg)
+on_accept(void *arg, int fd)
 {
 	struct sv_control *ct = arg;
 	struct client *cl;
-	int i, fd;
 
-	(void)what;
-	for (i = 0; i < BACKLOG_TURN; i++) {
-		fd = accept4(sock, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd < 0) {
-			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
-			    errno == ENOMEM) {
-				struct timeval tv = { 0, PAUSE_MS * 1000 };
-
-				event_del(ct->ev);
-				evtimer_add(ct->ev_pause, &tv);
-			}
-			return;
-		}
-		if (ct->nclients >= CLIENTS_MAX || (cl = calloc(1, sizeof(*cl))) == NULL) {
-			close(fd);
-			continue;
-		}
-		cl->ct = ct;
-		cl->reader = tn_rpc_reader_new();
-		cl->bev = bufferevent_socket_new(ct->base, fd, BEV_OPT_CLOSE_ON_FREE);
-		if (cl->reader == NULL || cl->bev == NULL) {
-			if (cl->bev != NULL)
-				bufferevent_free(cl->bev);
-			else
-				close(fd);
-			tn_rpc_reader_free(&cl->reader);
-			free(cl);
-			continue;
-		}
-		TAILQ_INSERT_TAIL(&ct->clients, cl, link);
-		ct->nclients++;
-		bufferevent_setcb(cl->bev, on_readable, NULL, on_client_event, cl);
-		bufferevent_enable(cl->bev, EV_READ | EV_WRITE);
+	if (ct->nclients >= CLIENTS_MAX || (cl = calloc(1, sizeof(*cl))) == NULL) {
+		close(fd);
+		return;
 	}
-}
-
-static void
-on_pause_over(evutil_socket_t fd, short what, void *arg)
-{
-	struct sv_control *ct = arg;
-
-	(void)fd;
-	(void)what;
-	event_add(ct->ev, NULL);
+	cl->ct = ct;
+	cl->reader = tn_rpc_reader_new();
+	cl->bev = bufferevent_socket_new(ct->base, fd, BEV_OPT_CLOSE_ON_FREE);
+	if (cl->reader == NULL || cl->bev == NULL) {
+		if (cl->bev != NULL)
+			bufferevent_free(cl->bev);
+		else
+			close(fd);
+		tn_rpc_reader_free(&cl->reader);
+		free(cl);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&ct->clients, cl, link);
+	ct->nclients++;
+	bufferevent_setcb(cl->bev, on_readable, NULL, on_client_event, cl);
+	bufferevent_enable(cl->bev, EV_READ | EV_WRITE);
 }
 
 struct sv_control *
@@ -574,15 +543,11 @@ sv_control_new(struct event_base *base, int *listen_fd, const struct tn_options 
 
 	if (ct == NULL)
 		return NULL;
-	*ct = (struct sv_control){ .base = base, .fd = *listen_fd, .opt = opt, .dispatch = dispatch,
+	*ct = (struct sv_control){ .base = base, .opt = opt, .dispatch = dispatch,
 	    .stats = stats, .ops = ops, .arg = arg };
-	*listen_fd = -1;
 	TAILQ_INIT(&ct->clients);
 	TAILQ_INIT(&ct->pending);
-	tn_fd_nonblock(ct->fd);
-	ct->ev = event_new(base, ct->fd, EV_READ | EV_PERSIST, on_accept, ct);
-	ct->ev_pause = evtimer_new(base, on_pause_over, ct);
-	if (ct->ev == NULL || ct->ev_pause == NULL || event_add(ct->ev, NULL) != 0)
+	if ((ct->accept = sv_accept_new(base, listen_fd, on_accept, ct)) == NULL)
 		sv_control_free(&ct);
 	return ct;
 }
@@ -602,10 +567,6 @@ sv_control_free(struct sv_control **ctp)
 		TAILQ_REMOVE(&ct->pending, p, link);
 		free(p);
 	}
-	if (ct->ev != NULL)
-		event_free(ct->ev);
-	if (ct->ev_pause != NULL)
-		event_free(ct->ev_pause);
-	tn_fd_close(&ct->fd);
+	sv_accept_free(&ct->accept);
 	free(ct);
 }

@@ -22,7 +22,7 @@ struct sv_control_ops {
 	const char *(*state)(void *arg);
 };
 
-/* listen_fd: listening, taken and nulled. NULL: no memory. */
+/* listen_fd: listening, taken and nulled, not on failure. NULL: no memory. */
 struct sv_control *sv_control_new(struct event_base *base, int *listen_fd,
     const struct tn_options *opt, struct sv_dispatch *dispatch, struct sv_stats *stats,
     const struct sv_control_ops *ops, void *arg);

@@ -1,5 +1,5 @@
 /*
- * sv_front.c - the process that reads the network: HTTP, control, dispatch.
+ * sv_front.c - the process that reads the network: HTTP, clients, control, dispatch.
  *
  * It has no privilege, and nothing that it could get by one: descriptors come
  * from the master, workers from the zygote.
@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sv_client.h"
 #include "sv_contract.h"
 #include "sv_control.h"
 #include "sv_dispatch.h"
@@ -45,13 +46,15 @@ static struct front {
 	struct sv_lower	*lower;
 	struct sv_dispatch *dispatch;
 	struct sv_http	*http;
+	struct sv_client *client;
 	struct sv_control *control;
-	int		 contracts, control_fd, state_dir;
+	int		 contracts, control_fd, state_dir, client_fd;
 	int		 listen[LISTEN_MAX];
 	unsigned	 nlisten;
 	bool		 ready, draining;
+	unsigned	 busy;		/* of what drains */
 	int		 status;
-} front = { .master = -1, .contracts = -1, .control_fd = -1, .state_dir = -1 };
+} front = { .master = -1, .contracts = -1, .control_fd = -1, .state_dir = -1, .client_fd = -1 };
 
 static void
 finish(int status)
@@ -138,6 +141,8 @@ static void
 on_drained(void *arg)
 {
 	(void)arg;
+	if (--front.busy > 0)
+		return;
 	tn_log(TN_LOG_INFO, "all requests are finished");
 	finish(TN_EXIT_OK);
 }
@@ -168,7 +173,9 @@ drain(void)
 	}
 	tn_log(TN_LOG_INFO, "finishing what is in progress");
 	evtimer_add(front.ev_drain, &tv);
+	front.busy = 2;
 	sv_http_drain(front.http, on_drained, NULL);
+	sv_client_drain(front.client, on_drained, NULL);
 }
 
 /* -- what the dispatcher, the compiler's client and the control socket ask for ----- */
@@ -182,6 +189,8 @@ on_ready(void *arg)
 	for (i = 0; i < front.nlisten; i++)
 		if (sv_http_listen(front.http, front.listen[i]) != 0)
 			tn_fatal(TN_EXIT_FAILURE, "cannot listen: %s", strerror(errno));
+	if (sv_client_listen(front.client, &front.client_fd) != 0)
+		tn_fatal(TN_EXIT_FAILURE, "out of memory");
 	front.ready = true;
 	tn_log(TN_LOG_INFO, "serving");
 	tell_master(SV_MSG_READY, 0);
@@ -347,11 +356,12 @@ receive_start(void)
 	int fds[TN_FD_PASS_MAX + 1], nfds;
 	struct sv_msg m = { 0 };
 
-	if (!receive(&m, fds, &nfds) || m.type != SV_MSG_START || nfds != 4)
+	if (!receive(&m, fds, &nfds) || m.type != SV_MSG_START || nfds != 5)
 		tn_fatal(TN_EXIT_FAILURE, "the front is started by tana-edge only");
 	front.contracts = fds[1];
 	front.control_fd = fds[2];
 	front.state_dir = fds[3];
+	front.client_fd = fds[4];
 	front.opt = read_options(&fds[0]);
 	if (front.opt == NULL)
 		exit(TN_EXIT_FAILURE);
@@ -400,6 +410,8 @@ sv_front_main(int master_fd)
 	if (front.dispatch != NULL)
 		front.http = sv_http_new(front.base, front.opt, front.dispatch, &front.stats);
 	if (front.http != NULL)
+		front.client = sv_client_new(front.base, front.opt, front.dispatch, &front.stats);
+	if (front.client != NULL)
 		front.control = sv_control_new(front.base, &front.control_fd, front.opt,
 		    front.dispatch, &front.stats, &control_ops, NULL);
 	front.ev_master = event_new(front.base, front.master, EV_READ | EV_PERSIST, on_master,

@@ -525,14 +525,7 @@ make_request(struct sv_http_conn *c, size_t head_len, const struct sv_http_head 
 		sv_request_new_id(rq->request_id);
 	}
 	rq->method = sv_request_keep(s, head->method);
-	rq->url.p = s->p + s->len;
-	tn_buf_puts(s, "http://");
-	tn_buf_putstr(s, host);
-	rq->path = sv_request_keep(s, route->path);
-	if (head->query.p != NULL)	/* else there is not even a question mark */
-		tn_buf_puts(s, "?");
-	rq->query = sv_request_keep(s, head->query);
-	rq->url.len = (size_t)(s->p + s->len - rq->url.p);
+	sv_request_keep_url(rq, host, route->path, head->query);
 	for (i = 0; i < h->nfield; i += 2) {
 		if (sv_http_hop_by_hop(h->field[i]))
 			continue;

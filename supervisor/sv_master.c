@@ -72,7 +72,7 @@ struct sv_master {
 	struct sv_plan	 plan;
 	struct sv_pidfile *pidfile;
 	struct sv_listeners listeners;
-	struct sv_listener control;
+	struct sv_listener control, client;
 	int		 contracts_fd, state_fd, null_fd, log_fd, self_fd;
 	char		*worker_program;
 
@@ -281,7 +281,8 @@ forget_child(struct child *c)
 static rlim_t
 front_descriptors(const struct tn_options *o)
 {
-	return (rlim_t)o->connections_max + 6u * (rlim_t)o->workers_max + FDS_SPARE;
+	return (rlim_t)o->connections_max + (rlim_t)o->clients_max +
+	    6u * (rlim_t)o->workers_max + FDS_SPARE;
 }
 
 static rlim_t
@@ -323,7 +324,7 @@ start_front(struct sv_master *m, struct tn_buf *err)
 		{ RLIMIT_NOFILE, allowed_descriptors(m) } };
 	char *argv[] = { (char[]){ "tana-edge" }, (char[]){ SV_FRONT_ARG }, NULL };
 	char **env = sv_child_env(NULL);
-	int pair[2] = { -1, -1 }, said = -1, fds[4], error, rc = TN_ESYS;
+	int pair[2] = { -1, -1 }, said = -1, fds[5], error, rc = TN_ESYS;
 	size_t i;
 
 	m->front_ready = false;
@@ -360,7 +361,8 @@ start_front(struct sv_master *m, struct tn_buf *err)
 	fds[1] = m->contracts_fd;
 	fds[2] = m->control.fd;
 	fds[3] = m->state_fd;
-	tell_front(m, SV_MSG_START, 0, 0, fds, 4);
+	fds[4] = m->client.fd;
+	tell_front(m, SV_MSG_START, 0, 0, fds, 5);
 	for (i = 0; i < m->listeners.n; i++)
 		tell_front(m, SV_MSG_LISTEN, i, 0, &m->listeners.v[i].fd, 1);
 	tell_front(m, SV_MSG_LISTEN_END, 0, 0, NULL, 0);
@@ -931,6 +933,24 @@ open_control(struct sv_master *m, struct tn_buf *err)
 	return rc;
 }
 
+/* For programs of the front's user and group. */
+static int
+open_client(struct sv_master *m, struct tn_buf *err)
+{
+	char *path;
+	int rc;
+
+	if (asprintf(&path, "%s/tana.sock", m->opt->run_dir) < 0)
+		return TN_ENOMEM;
+	rc = sv_listen_unix(&m->client, path, 0660, err);
+	if (rc == 0 && m->root && lchown(path, m->user.uid, m->user.gid) != 0) {
+		tn_buf_printf(err, "%s: %s", path, strerror(errno));
+		rc = TN_ESYS;
+	}
+	free(path);
+	return rc;
+}
+
 /* After a master that was killed, its sockets are free when its front is dead too. */
 static int
 open_listeners(struct sv_master *m, bool stale, struct tn_buf *err)
@@ -977,7 +997,8 @@ prepare(struct sv_master *m, struct tn_buf *err)
 		return TN_EXIT_FAILURE;
 	}
 	if (open_contracts(m, err) != 0 || open_state(m, err) != 0 ||
-	    open_listeners(m, stale, err) != 0 || open_control(m, err) != 0)
+	    open_listeners(m, stale, err) != 0 || open_control(m, err) != 0 ||
+	    open_client(m, err) != 0)
 		return TN_EXIT_FAILURE;
 	for (i = 0; i < m->listeners.n; i++) {
 		sv_address_print(m->listeners.v[i].fd, &where);
@@ -1047,6 +1068,7 @@ sv_master_run(const struct sv_config *cfg, struct tn_options **opt, struct sv_da
 		.opt = *opt,
 		.daemon = daemon,
 		.control = { .fd = -1 },
+		.client = { .fd = -1 },
 		.contracts_fd = -1,
 		.state_fd = -1,
 		.null_fd = -1,
@@ -1092,6 +1114,7 @@ out:
 	end_children(&m);
 	sv_listen_close(&m.listeners);
 	sv_listener_close(&m.control);
+	sv_listener_close(&m.client);
 	sv_pidfile_release(&m.pidfile);
 	tn_fd_close(&m.contracts_fd);
 	tn_fd_close(&m.state_fd);

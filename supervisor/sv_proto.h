@@ -16,7 +16,8 @@
 enum sv_msg_type {
 	/* master -> front */
 	SV_MSG_START = 1,	/* the first; fds: configuration (memfd, as --dump-options prints),
-				   contracts directory, control socket (listening), state directory;
+				   contracts directory, control socket (listening), state directory,
+				   client socket (listening);
 				   fd 2 is the log already unless `log` is syslog */
 	SV_MSG_LISTEN,		/* fd: a listening HTTP socket; arg = index in `listen` */
 	SV_MSG_LISTEN_END,	/* all were sent: begin */

@@ -116,6 +116,22 @@ sv_request_keep_lower(struct tn_buf *store, struct tn_str s)
 }
 
 void
+sv_request_keep_url(struct sv_request *rq, struct tn_str host, struct tn_str path,
+    struct tn_str query)
+{
+	struct tn_buf *s = &rq->store;
+
+	rq->url.p = s->p + s->len;
+	tn_buf_puts(s, "http://");
+	tn_buf_putstr(s, host);
+	rq->path = sv_request_keep(s, path);
+	if (query.p != NULL)
+		tn_buf_puts(s, "?");
+	rq->query = sv_request_keep(s, query);
+	rq->url.len = (size_t)(s->p + s->len - rq->url.p);
+}
+
+void
 sv_request_log(const struct tn_options *opt, const struct sv_record *s)
 {
 	struct tn_log_record r;

@@ -81,6 +81,10 @@ void sv_request_new_id(char id[SV_REQUEST_ID_MAX + 1]);
 struct tn_str sv_request_keep(struct tn_buf *store, struct tn_str s);
 struct tn_str sv_request_keep_lower(struct tn_buf *store, struct tn_str s);
 
+/* Append url, path and query (p NULL: not even a question mark), which share their bytes. */
+void sv_request_keep_url(struct sv_request *rq, struct tn_str host, struct tn_str path,
+    struct tn_str query);
+
 /* What the log says of each request that was answered; texts may be empty. */
 struct sv_record {
 	struct tn_str	 method, path, ip;
