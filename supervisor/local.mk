@@ -51,7 +51,7 @@ tana_ctl_LDADD = $(TN_LIBS) $(JANSSON_LIBS)
 noinst_PROGRAMS += %D%/sv-mkman
 %C%_sv_mkman_SOURCES = %D%/sv_mkman.c
 %C%_sv_mkman_LDADD = $(TN_LIBS)
-SV_MANS = %D%/tana-edge.8 %D%/tana-ctl.8 %D%/tana-edge.conf.5
+SV_MANS = %D%/tana-edge.8 %D%/tana-ctl.8 %D%/tana-edge.conf.5 %D%/tana-frames.7
 man_MANS += $(SV_MANS)
 SV_SED = sed -e 's,@CONFDIR[@],$(sysconfdir)/$(PACKAGE),g' -e 's,@SBINDIR[@],$(sbindir),g' \
 	-e 's,@BINDIR[@],$(bindir),g'
@@ -62,6 +62,8 @@ $(SV_MANS): %D%/sv-mkman$(EXEEXT) Makefile
 	$(AM_V_GEN)$(SV_SED) $(srcdir)/$@.in | %D%/sv-mkman > $@.tmp && mv $@.tmp $@
 %D%/tana-edge.conf.5: $(srcdir)/%D%/tana-edge.conf.5.in
 	$(AM_V_GEN)$(SV_SED) $(srcdir)/$@.in | %D%/sv-mkman > $@.tmp && mv $@.tmp $@
+%D%/tana-frames.7: $(srcdir)/%D%/tana-frames.7.in $(srcdir)/tests/client_example.c
+	$(AM_V_GEN)$(SV_SED) $(srcdir)/$@.in | %D%/sv-mkman $(srcdir)/tests > $@.tmp && mv $@.tmp $@
 CLEANFILES += $(SV_MANS)
 
 # How it is started: a systemd unit and an init script, and an example of a
@@ -79,5 +81,6 @@ EXTRA_DIST += \
 	%D%/tana-edge.8.in \
 	%D%/tana-ctl.8.in \
 	%D%/tana-edge.conf.5.in \
+	%D%/tana-frames.7.in \
 	%D%/tana-edge.service.in \
 	%D%/tana-edge.init.in

@@ -41,6 +41,11 @@ e2e_tests += %D%/e2e/test_cli.py
 e2e_tests += %D%/e2e/test_client.py
 TESTS += $(e2e_tests)
 
+# The example of tana-frames(7), for test_client.py: it is a program of its own.
+check_PROGRAMS += %D%/client_example
+%C%_client_example_SOURCES = %D%/client_example.c
+%C%_client_example_LDADD = $(MSGPACK_LIBS)
+
 # The HTTP server alone, for test_http.py.
 check_PROGRAMS += %D%/http_echo
 %C%_http_echo_SOURCES = %D%/http_echo.c

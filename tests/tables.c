@@ -1,7 +1,9 @@
 /*
  * tables - print what the tables of common/ say, for tests/docs.
  *
- *	tables options | commands | metrics | phases | layers	"name doc", a line each
+ *	tables options | commands | metrics | phases | layers | methods | notices |
+ *	    fields | results | limits | errors | faults | frames | frame-fields
+ *						"name doc", a line each
  *	tables option-help | command-help	as the programs' --help has it
  */
 #include "config.h"
@@ -72,6 +74,70 @@ layers(void)
 #include "layers.def"
 }
 
+static void
+methods(void)
+{
+#define TN_METHOD(sym, name, params, result, doc) puts(name " " doc);
+#include "methods.def"
+}
+
+static void
+notices(void)
+{
+#define TN_NOTICE(name, params, doc) puts(name " " doc);
+#include "methods.def"
+}
+
+static void
+fields(void)
+{
+#define TN_METHOD_FIELD(method, sym, type, doc) puts(#sym " " doc);
+#include "methods.def"
+}
+
+static void
+results(void)
+{
+#define TN_METHOD_RESULT(method, name, type, doc) puts(name " " doc);
+#include "methods.def"
+}
+
+static void
+limits(void)
+{
+#define TN_METHOD_LIMIT(sym, doc) puts(#sym " " doc);
+#include "methods.def"
+}
+
+static void
+errors(void)
+{
+#define TN_METHOD_ERROR(sym, code, doc) puts(code " " doc);
+#include "methods.def"
+}
+
+static void
+faults(void)
+{
+#define TN_FAULT(sym, status, code, message) puts(code " " message);
+#include "errors.def"
+}
+
+static void
+frames(void)
+{
+#define TN_FRAME(SYM, num, sym, dir, doc) puts(#sym " " doc);
+#include "frames.def"
+}
+
+static void
+frame_fields(void)
+{
+#define FIELD(kind, name, doc) puts(#name " " doc);
+#define TN_FRAME(SYM, num, sym, dir, doc) TN_FRAME_##SYM##_FIELDS(FIELD)
+#include "frames.def"
+}
+
 int
 main(int argc, char **argv)
 {
@@ -81,7 +147,10 @@ main(int argc, char **argv)
 	} tables[] = {
 		{ "options", options }, { "option-help", option_help }, { "commands", commands },
 		{ "command-help", command_help }, { "metrics", metrics }, { "phases", phases },
-		{ "layers", layers },
+		{ "layers", layers }, { "methods", methods }, { "notices", notices },
+		{ "fields", fields }, { "results", results }, { "limits", limits },
+		{ "errors", errors }, { "faults", faults }, { "frames", frames },
+		{ "frame-fields", frame_fields },
 	};
 	size_t i;
 

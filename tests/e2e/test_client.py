@@ -11,12 +11,14 @@ import re
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import threading
 import time
 
 import msgpack
 import pytest
-from conftest import PATIENCE, ROOT, SANITIZED, until
+from conftest import BUILD, PATIENCE, ROOT, SANITIZED, until
 
 CONTRACTS = {
     "echo": {"contract.js": """
@@ -662,6 +664,35 @@ def test_drain_finishes_calls_and_says_so(start):
         assert value(c.finish(slow)) == {"slept": "2500"}
         assert c.at_end()
     assert s.wait() == 0
+
+
+# -- the examples of tana-frames(7) -------------------------------------------------------------------
+
+def example(server, *args):
+    program = BUILD / "tests/client_example"
+    assert program.exists(), f"{program} is not built (make check builds it)"
+    return subprocess.run([program, server.run_dir / "tana.sock", *args], capture_output=True, text=True,
+                          timeout=PATIENCE, check=False)
+
+
+def test_the_example_in_c(server):
+    done = example(server, "echo", "/a/b")
+    assert done.returncode == 0 and done.stderr == ""
+    status, body = done.stdout.split("\n", 1)
+    assert status == "200" and json.loads(body)["path"] == "/a/b" and json.loads(body)["caller"] == "client_example"
+    done = example(server, "none")
+    assert done.returncode == 0 and done.stdout.startswith("404\n")
+    done = example(server, "echo", "no-slash")
+    assert done.returncode == 1 and "invalid_params" in done.stderr
+    assert example(server).returncode == 2
+
+
+def test_the_example_in_python(server):
+    page = (BUILD / "supervisor/tana-frames.7").read_text()
+    text = page.split(".Bd -literal -offset indent\n")[1].split(".Ed")[0]
+    text = text.replace("/run/tana-edge", str(server.run_dir)).replace('"hello"', '"reply"')
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.stdout == "(200, b'text')\n", done.stderr
 
 
 # -- pynvim: a client library for another server -------------------------------------------------------
