@@ -19,7 +19,15 @@ static struct {
 	enum tn_log_level	level;
 	enum tn_log_format	format;
 	uint64_t		lost;
+	tn_log_tap		*tap;
+	void			*tap_arg;
 } self = { .ident = "tana", .fd = STDERR_FILENO, .level = TN_LOG_INFO };
+
+/* The record in the making as JSON, when somebody taps a log that is text. */
+static struct {
+	const struct tn_log_record *of;
+	struct tn_log_record	 record;
+} twin;
 
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
 static const int level_syslog[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
@@ -57,12 +65,11 @@ tn_log_wants(enum tn_log_level level)
  * "chrono-Compatible Low-Level Date Algorithms" (H. Hinnant).
  */
 static void
-put_time(struct tn_buf *b)
+put_time(struct tn_buf *b, const struct timespec *now)
 {
-	struct timespec ts;
+	struct timespec ts = *now;
 	uint64_t days, secs, era, doe, yoe, doy, mp, y, m, d;
 
-	clock_gettime(CLOCK_REALTIME, &ts);
 	secs = (uint64_t)ts.tv_sec % 86400u;
 	days = (uint64_t)ts.tv_sec / 86400u + 719468u;
 	era = days / 146097u;
@@ -120,19 +127,27 @@ put_closing(struct tn_log_record *r, const char *s)
 }
 
 void
-tn_log_begin(struct tn_log_record *r, enum tn_log_level level, const char *event)
+tn_log_set_tap(tn_log_tap *fn, void *arg)
+{
+	self.tap = fn;
+	self.tap_arg = arg;
+	twin.of = NULL;
+}
+
+static void
+begin(struct tn_log_record *r, enum tn_log_level level, enum tn_log_format format,
+    const struct timespec *now, const char *event)
 {
 	r->level = level;
-	r->off = !tn_log_wants(level);
+	r->off = false;
 	r->cut = false;
+	r->format = format;
+	r->start = 0;
+	r->contract[0] = '\0';
 	tn_buf_init_fixed(&r->buf, r->memory, sizeof(r->memory) - TAIL_ROOM);
-	if (r->off)
-		return;
-	if (self.pid == 0)
-		self.pid = getpid();
-	if (self.format == TN_LOG_JSON) {
+	if (format == TN_LOG_JSON) {
 		tn_buf_puts(&r->buf, "{\"time\":\"");
-		put_time(&r->buf);
+		put_time(&r->buf, now);
 		tn_buf_printf(&r->buf, "\",\"level\":\"%s\",\"process\":\"", level_names[level]);
 		tn_buf_json(&r->buf, tn_str(self.ident));
 		tn_buf_printf(&r->buf, "\",\"pid\":%ld,\"event\":\"", (long)self.pid);
@@ -140,15 +155,33 @@ tn_log_begin(struct tn_log_record *r, enum tn_log_level level, const char *event
 		put_closing(r, "\"");
 		return;
 	}
+	put_time(&r->buf, now);
+	tn_buf_puts(&r->buf, " ");
 	/* Syslog has a time of its own. */
-	if (self.fd != -1) {
-		put_time(&r->buf);
-		tn_buf_puts(&r->buf, " ");
-	}
+	if (self.fd == -1)
+		r->start = r->buf.len;
 	tn_buf_printf(&r->buf, "%s ", level_names[level]);
 	tn_buf_visible(&r->buf, tn_str(self.ident));
 	tn_buf_printf(&r->buf, "[%ld]: ", (long)self.pid);
 	put_cut(r, tn_str(event), tn_buf_visible);
+}
+
+void
+tn_log_begin(struct tn_log_record *r, enum tn_log_level level, const char *event)
+{
+	struct timespec now;
+
+	r->off = !tn_log_wants(level);
+	if (r->off)
+		return;
+	if (self.pid == 0)
+		self.pid = getpid();
+	clock_gettime(CLOCK_REALTIME, &now);
+	begin(r, level, self.format, &now, event);
+	if (self.tap != NULL && self.format == TN_LOG_TEXT) {
+		begin(&twin.record, level, TN_LOG_JSON, &now, event);
+		twin.of = r;
+	}
 }
 
 /* False when the record takes no more. */
@@ -159,7 +192,7 @@ put_key(struct tn_log_record *r, const char *key)
 
 	if (r->off || r->cut)
 		return false;
-	if (self.format == TN_LOG_JSON)
+	if (r->format == TN_LOG_JSON)
 		tn_buf_printf(&r->buf, ",\"%s\":", key);
 	else
 		tn_buf_printf(&r->buf, " %s=", key);
@@ -203,14 +236,14 @@ is_plain(struct tn_str s)
 	return s.len > 0;
 }
 
-void
-tn_log_str(struct tn_log_record *r, const char *key, struct tn_str value)
+static void
+put_str(struct tn_log_record *r, const char *key, struct tn_str value)
 {
 	size_t mark = r->buf.len;
 
 	if (!put_key(r, key))
 		return;
-	if (self.format == TN_LOG_TEXT && is_plain(value)) {
+	if (r->format == TN_LOG_TEXT && is_plain(value)) {
 		put_cut(r, value, tn_buf_visible);
 		return;
 	}
@@ -225,6 +258,40 @@ tn_log_str(struct tn_log_record *r, const char *key, struct tn_str value)
 	put_closing(r, "\"");
 }
 
+/* The same into its twin, if it has one. */
+static struct tn_log_record *
+twin_of(const struct tn_log_record *r)
+{
+	return twin.of == r ? &twin.record : NULL;
+}
+
+void
+tn_log_str(struct tn_log_record *r, const char *key, struct tn_str value)
+{
+	struct tn_log_record *t = twin_of(r);
+
+	if (r->off)
+		return;
+	put_str(r, key, value);
+	if (t != NULL)
+		put_str(t, key, value);
+	if (self.tap != NULL && strcmp(key, "contract") == 0 && value.len < sizeof(r->contract)) {
+		memcpy(r->contract, value.p, value.len);
+		r->contract[value.len] = '\0';
+	}
+}
+
+/* text: as it is put; json: the same in JSON. */
+static void
+put_number(struct tn_log_record *r, const char *key, const char *text, const char *json)
+{
+	struct tn_log_record *t = twin_of(r);
+
+	put_whole(r, key, r->format == TN_LOG_JSON ? json : text);
+	if (t != NULL)
+		put_whole(t, key, json);
+}
+
 void
 tn_log_u64(struct tn_log_record *r, const char *key, uint64_t value)
 {
@@ -233,7 +300,7 @@ tn_log_u64(struct tn_log_record *r, const char *key, uint64_t value)
 	if (r->off)
 		return;
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
-	put_whole(r, key, text);
+	put_number(r, key, text, text);
 }
 
 void
@@ -244,19 +311,20 @@ tn_log_i64(struct tn_log_record *r, const char *key, int64_t value)
 	if (r->off)
 		return;
 	snprintf(text, sizeof(text), "%lld", (long long)value);
-	put_whole(r, key, text);
+	put_number(r, key, text, text);
 }
 
 void
 tn_log_ms(struct tn_log_record *r, const char *key, uint64_t us)
 {
-	char text[32];
+	char text[40], json[32];
 
 	if (r->off)
 		return;
-	snprintf(text, sizeof(text), "%llu.%03u%s", (unsigned long long)(us / 1000u),
-	    (unsigned)(us % 1000u), self.format == TN_LOG_JSON ? "" : "ms");
-	put_whole(r, key, text);
+	snprintf(json, sizeof(json), "%llu.%03u", (unsigned long long)(us / 1000u),
+	    (unsigned)(us % 1000u));
+	snprintf(text, sizeof(text), "%sms", json);
+	put_number(r, key, text, json);
 }
 
 static bool
@@ -281,8 +349,33 @@ static void
 finish(struct tn_log_record *r)
 {
 	if (r->cut)
-		put_closing(r, self.format == TN_LOG_JSON ? ",\"cut\":true" : " cut=yes");
-	put_closing(r, self.format == TN_LOG_JSON ? "}\n" : "\n");
+		put_closing(r, r->format == TN_LOG_JSON ? ",\"cut\":true" : " cut=yes");
+	put_closing(r, r->format == TN_LOG_JSON ? "}\n" : "\n");
+}
+
+/* A line without its end. */
+static struct tn_str
+line_of(const struct tn_log_record *r)
+{
+	return (struct tn_str){ r->buf.p, r->buf.len - 1 };
+}
+
+/* What it is called with lives until the tap returns. */
+static void
+tap(const struct tn_log_record *r)
+{
+	struct tn_log_record *t = twin_of(r);
+	struct tn_log_line l = { .contract = r->contract, .log = line_of(r) };
+
+	twin.of = NULL;
+	if (t != NULL) {
+		finish(t);
+		l.json = line_of(t);
+	} else if (r->format == TN_LOG_JSON)
+		l.json = l.log;
+	else
+		return;		/* begun before there was a tap */
+	self.tap(self.tap_arg, &l);
 }
 
 void
@@ -295,8 +388,11 @@ tn_log_end(struct tn_log_record *r)
 	if (r->off)
 		return;
 	finish(r);
+	if (self.tap != NULL)
+		tap(r);
 	if (self.fd == -1) {
-		syslog(level_syslog[r->level], "%.*s", (int)(r->buf.len - 1), r->buf.p);
+		syslog(level_syslog[r->level], "%.*s", (int)(r->buf.len - r->start - 1),
+		    r->buf.p + r->start);
 		errno = saved;
 		return;
 	}
@@ -347,6 +443,16 @@ tn_log_allow(struct tn_log_limit *l, uint64_t now_us, uint64_t *dropped)
 		return false;
 	}
 	l->in_window++;
+	*dropped = l->dropped;
+	l->dropped = 0;
+	return true;
+}
+
+bool
+tn_log_overdue(struct tn_log_limit *l, uint64_t now_us, uint64_t *dropped)
+{
+	if (l->dropped == 0 || now_us - l->window_us < 1000000u)
+		return false;
 	*dropped = l->dropped;
 	l->dropped = 0;
 	return true;

@@ -38,6 +38,9 @@ struct tn_log_record {
 	enum tn_log_level	level;
 	bool			off;		/* nobody wants it */
 	bool			cut;		/* full; takes no more fields */
+	enum tn_log_format	format;
+	size_t			start;		/* where the line begins in syslog */
+	char			contract[64];	/* the value of the key of this name, if tapped */
 	struct tn_buf		buf;
 	char			memory[8192];
 };
@@ -51,6 +54,18 @@ void tn_log_ms(struct tn_log_record *r, const char *key, uint64_t us);
 void tn_log_end(struct tn_log_record *r);
 
 /*
+ * Whoever follows the log, besides the place it goes to: called with each record,
+ * which it may not make one of itself.  NULL: nobody (any more).  One a process.
+ */
+struct tn_log_line {
+	const char	*contract;	/* the value of `contract`; or empty */
+	struct tn_str	 log;		/* the line, with its time, without its end */
+	struct tn_str	 json;		/* the same as JSON */
+};
+typedef void tn_log_tap(void *arg, const struct tn_log_line *line);
+void tn_log_set_tap(tn_log_tap *fn, void *arg);
+
+/*
  * Rate limit: at most `burst` records per second per limiter; when the next is
  * let through after a drop, it carries dropped=N.  Zero-initialise, set burst.
  */
@@ -61,5 +76,7 @@ struct tn_log_limit {
 	uint64_t	dropped;
 };
 bool tn_log_allow(struct tn_log_limit *l, uint64_t now_us, uint64_t *dropped);
+/* Is it time to say how many were dropped, as nothing has followed that could?  Takes the count. */
+bool tn_log_overdue(struct tn_log_limit *l, uint64_t now_us, uint64_t *dropped);
 
 #endif

@@ -578,6 +578,35 @@ tn_rpc_call(struct tn_rpc_client *c, const char *method, const char *const *para
 	return rc;
 }
 
+int
+tn_rpc_notification(struct tn_rpc_client *c, int timeout_ms, struct tn_str *method,
+    const msgpack_object **params, struct tn_buf *err)
+{
+	uint64_t deadline = timeout_ms > 0 ? tn_clock_us() + (uint64_t)timeout_ms * 1000u : 0;
+	const msgpack_object *o, *v;
+	int rc;
+
+	do {
+		while ((rc = next_message(c->in, &o)) == TN_EAGAIN &&
+		    (rc = receive(c, deadline)) == TN_OK)
+			;
+		/* A call that was given up may be answered still. */
+	} while (rc == TN_OK && o->via.array.size == 4 && is_u64(&o->via.array.ptr[0], 1));
+	if (rc == TN_OK) {
+		v = o->via.array.ptr;
+		if (o->via.array.size != 3 || !is_u64(&v[0], 2) ||
+		    v[1].type != MSGPACK_OBJECT_STR || v[2].type != MSGPACK_OBJECT_ARRAY)
+			rc = TN_EPROTO;
+		else {
+			*method = (struct tn_str){ v[1].via.str.ptr, v[1].via.str.size };
+			*params = &v[2];
+		}
+	}
+	if (rc != TN_OK)
+		tn_buf_puts(err, rc == TN_ESYS ? strerror(errno) : tn_strerror(rc));
+	return rc;
+}
+
 void
 tn_rpc_client_free(struct tn_rpc_client **c)
 {

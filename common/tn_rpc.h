@@ -73,6 +73,12 @@ int tn_rpc_call(struct tn_rpc_client *c, const char *method, const char *const *
 /* The same with parameters that are no texts: `params` is one packed array. */
 int tn_rpc_call_packed(struct tn_rpc_client *c, const char *method, struct tn_str params,
     int timeout_ms, const msgpack_object **result, struct tn_buf *err);
+/*
+ * Wait for what the server says unasked; method and params (an array) borrow the
+ * client.  TN_ECLOSED: it has ended.
+ */
+int tn_rpc_notification(struct tn_rpc_client *c, int timeout_ms, struct tn_str *method,
+    const msgpack_object **params, struct tn_buf *err);
 void tn_rpc_client_free(struct tn_rpc_client **c);
 
 #endif

@@ -244,6 +244,76 @@ do_reload(struct ctl *ctl, const char *name, int argc, char **argv)
 	return code != 0 ? code : say_count(result, name, "contracts", "contract", "contracts");
 }
 
+/* One notification: print the record, or how many there is no record of. */
+static int
+print_record(const char *name, struct tn_str method, const msgpack_object *params)
+{
+	const msgpack_object *o = params->via.array.ptr;
+
+	if (params->via.array.size == 1 && tn_str_is(method, "log") &&
+	    o->type == MSGPACK_OBJECT_STR) {
+		(void)printf("%.*s\n", (int)o->via.str.size, o->via.str.ptr);
+		return flushed(0, name);
+	}
+	if (params->via.array.size == 1 && tn_str_is(method, "lost") &&
+	    o->type == MSGPACK_OBJECT_POSITIVE_INTEGER) {
+		(void)fprintf(stderr, "tana-ctl: %" PRIu64 " records were not read in time\n",
+		    o->via.u64);
+		return TN_EXIT_OK;
+	}
+	return flushed(TN_EPROTO, name);
+}
+
+static int
+do_tail(struct ctl *ctl, const char *name, int argc, char **argv)
+{
+	const msgpack_object *result;
+	const char *contract = NULL;
+	struct tn_buf params = { 0 }, err = { 0 };
+	struct tn_str method;
+	msgpack_packer pk;
+	bool json = false;
+	int i, rc, code;
+
+	for (i = 0; i < argc; i++) {
+		if (strcmp(argv[i], "--json") == 0)
+			json = true;
+		else if (argv[i][0] == '-' || contract != NULL)
+			return usage("%s: unexpected argument: %s", name, argv[i]);
+		else
+			contract = argv[i];
+	}
+	tn_rpc_packer(&pk, &params);
+	msgpack_pack_array(&pk, 1);
+	msgpack_pack_map(&pk, contract != NULL ? 2 : 1);
+	tn_rpc_pack_key(&pk, "json");
+	if (json)
+		msgpack_pack_true(&pk);
+	else
+		msgpack_pack_false(&pk);
+	if (contract != NULL) {
+		tn_rpc_pack_key(&pk, "contract");
+		tn_rpc_pack_key(&pk, contract);
+	}
+	code = params.failed ? TN_EXIT_FAILURE :
+	    call(ctl, name, (struct tn_str){ params.p, params.len }, QUICK_MS, &result);
+	tn_buf_fini(&params);
+	while (code == TN_EXIT_OK) {
+		rc = tn_rpc_notification(ctl->client, 0, &method, &result, &err);
+		if (rc == TN_ECLOSED) {
+			(void)fputs("tana-ctl: the server has ended\n", stderr);
+			break;
+		}
+		if (rc != TN_OK) {
+			complain("tail: ", &err);
+			code = TN_EXIT_FAILURE;
+		} else
+			code = print_record(name, method, result);
+	}
+	tn_buf_fini(&err);
+	return code;
+}
+
 static int
 do_drain(struct ctl *ctl, const char *name, int argc, char **argv)
 {

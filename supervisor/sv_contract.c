@@ -675,6 +675,17 @@ sv_contracts_free(struct sv_contracts **csp)
 	free(cs);
 }
 
+void
+sv_contracts_each(struct sv_contracts *cs, void (*fn)(void *arg, struct sv_contract *c), void *arg)
+{
+	struct sv_contract *c;
+	size_t i;
+
+	for (i = 0; i < HASH_SIZE; i++)
+		for (c = cs->hash[i]; c != NULL; c = c->hash_next)
+			fn(arg, c);
+}
+
 size_t
 sv_contracts_count(const struct sv_contracts *cs)
 {

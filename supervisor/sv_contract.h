@@ -106,5 +106,8 @@ struct sv_version *sv_version_ref(struct sv_version *v);
 void sv_version_unref(struct sv_contracts *cs, struct sv_version **v);
 
 size_t sv_contracts_count(const struct sv_contracts *cs);
+/* All that are known; fn must not make or free any. */
+void sv_contracts_each(struct sv_contracts *cs, void (*fn)(void *arg, struct sv_contract *c),
+    void *arg);
 
 #endif

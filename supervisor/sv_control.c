@@ -26,12 +26,17 @@
 #define CLIENTS_MAX	32u
 #define PENDING_MAX	256u		/* calls that are answered later */
 #define OUTPUT_MAX	(8u << 20)	/* a client that does not read is dropped */
+#define TAIL_MAX	(256u << 10)	/* records not read; more are left out, and counted */
 
 struct client {
 	TAILQ_ENTRY(client) link;
 	struct sv_control *ct;
 	struct bufferevent *bev;
 	struct tn_rpc_reader *reader;
+	/* who follows the log */
+	bool		 tail, json;
+	char		 contract[SV_CONTRACT_MAX + 1];	/* only this one's; or empty */
+	uint64_t	 lost;
 };
 
 /* A call that is answered later; its client may leave before. */
@@ -53,12 +58,15 @@ struct sv_control {
 	struct sv_stats	*stats;
 	const struct sv_control_ops *ops;
 	void		*arg;
-	unsigned	 nclients, npending;
+	unsigned	 nclients, npending, ntails;
 	TAILQ_HEAD(, client) clients;
 	TAILQ_HEAD(, pending) pending;
 };
 
 typedef void handler(struct client *cl, const struct tn_rpc_call *c);
+
+static void on_readable(struct bufferevent *bev, void *arg);
+static void on_client_event(struct bufferevent *bev, short what, void *arg);
 
 static void
 client_free(struct client *cl)
@@ -70,6 +78,8 @@ client_free(struct client *cl)
 			p->client = NULL;
 	TAILQ_REMOVE(&cl->ct->clients, cl, link);
 	cl->ct->nclients--;
+	if (cl->tail && --cl->ct->ntails == 0)
+		tn_log_set_tap(NULL, NULL);
 	bufferevent_free(cl->bev);
 	tn_rpc_reader_free(&cl->reader);
 	free(cl);
@@ -425,6 +435,102 @@ on_reload(struct client *cl, const struct tn_rpc_call *c)
 	else if (err != 0)
 		pending_answer(p, err == TN_EBUSY ? "it is being reloaded already" :
 		    tn_strerror(err), NULL, 0);
+}
+
+/* -- the log, live -- */
+
+static void
+tell(struct client *cl, const char *what, const struct tn_str *line, uint64_t n)
+{
+	struct tn_buf out = { 0 };
+	msgpack_packer pk;
+
+	tn_rpc_packer(&pk, &out);
+	tn_rpc_pack_notification(&pk, what, 1);
+	if (line != NULL)
+		tn_rpc_pack_str(&pk, *line);
+	else
+		msgpack_pack_uint64(&pk, n);
+	client_send(cl, false, &out);
+}
+
+static void
+tell_lost(struct client *cl)
+{
+	if (cl->lost > 0)
+		tell(cl, "lost", NULL, cl->lost);
+	cl->lost = 0;
+}
+
+/* Called in the middle of whatever makes a record: it only appends, and never waits. */
+static void
+on_log_line(void *arg, const struct tn_log_line *l)
+{
+	struct sv_control *ct = arg;
+	struct client *cl;
+
+	TAILQ_FOREACH(cl, &ct->clients, link) {
+		if (!cl->tail || (cl->contract[0] != '\0' && strcmp(cl->contract, l->contract) != 0))
+			continue;
+		if (evbuffer_get_length(bufferevent_get_output(cl->bev)) > TAIL_MAX) {
+			cl->lost++;
+			continue;
+		}
+		tell_lost(cl);
+		tell(cl, "log", cl->json ? &l->json : &l->log, 0);
+	}
+}
+
+/* It has read all: who was too slow hears of it, also when nothing follows. */
+static void
+on_writable(struct bufferevent *bev, void *arg)
+{
+	(void)bev;
+	tell_lost(arg);
+}
+
+static void
+on_tail(struct client *cl, const struct tn_rpc_call *c)
+{
+	const msgpack_object_array *a = &c->params->via.array;
+	const msgpack_object_map *m;
+	char contract[SV_CONTRACT_MAX + 1] = "";
+	struct tn_buf out = { 0 };
+	bool json = false;
+	msgpack_packer pk;
+	char key[16];
+	size_t i;
+
+	if (a->size > 1 || (a->size == 1 && a->ptr[0].type != MSGPACK_OBJECT_MAP)) {
+		refuse(cl, c, "tail takes nothing, or one map: contract, json");
+		return;
+	}
+	m = a->size == 1 ? &a->ptr[0].via.map : NULL;
+	for (i = 0; m != NULL && i < m->size; i++) {
+		const msgpack_object *v = &m->ptr[i].val;
+
+		if (!take_str(&m->ptr[i].key, key, sizeof(key)))
+			key[0] = '\0';
+		if (strcmp(key, "json") == 0 && v->type == MSGPACK_OBJECT_BOOLEAN)
+			json = v->via.boolean;
+		else if (strcmp(key, "contract") != 0 ||
+		    !take_str(v, contract, sizeof(contract)) || !sv_contract_id_ok(contract)) {
+			refuse(cl, c, "tail: contract is a contract's identifier, json a boolean");
+			return;
+		}
+	}
+	tn_rpc_packer(&pk, &out);
+	tn_rpc_pack_result(&pk, c->id);
+	msgpack_pack_true(&pk);
+	client_send(cl, c->notify, &out);
+	cl->json = json;
+	strcpy(cl->contract, contract);
+	if (cl->tail)
+		return;
+	cl->tail = true;
+	bufferevent_setcb(cl->bev, on_readable, on_writable, on_client_event, cl);
+	if (cl->ct->ntails++ == 0)
+		tn_log_set_tap(on_log_line, cl->ct);
 }
 
 static void

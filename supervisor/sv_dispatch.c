@@ -61,6 +61,7 @@ struct sv_dispatch {
 	struct builds	 building;		/* with the pool */
 	unsigned	 nbuilding;
 	struct tn_log_limit log_limit;		/* of contracts that are gone */
+	bool		 dropped;		/* records, of some contract: to be said */
 	unsigned	 nseeds;		/* not used yet */
 	char		 seeds[SEEDS][SEED_BYTES];
 };
@@ -469,6 +470,7 @@ on_log(void *arg, struct sv_worker *w, const struct sv_request *rq, const struct
 	limit->burst = CONSOLE_BURST;
 	if (!tn_log_allow(limit, tn_clock_us(), &dropped)) {
 		d->stats->log_dropped++;
+		d->dropped = true;
 		return;
 	}
 	tn_log_begin(&r, level, "console");
@@ -758,6 +760,36 @@ on_settled(void *arg, struct sv_contract *c)
 /* -- time ---------------------------------------------------------------------- */
 
 static void
+say_dropped(struct sv_dispatch *d, struct tn_log_limit *limit, const char *contract)
+{
+	struct tn_log_record r;
+	uint64_t dropped;
+
+	if (tn_log_overdue(limit, tn_clock_us(), &dropped)) {
+		tn_log_begin(&r, TN_LOG_WARN, "console records dropped");
+		tn_log_str(&r, "contract", tn_str(contract));
+		tn_log_u64(&r, "dropped", dropped);
+		tn_log_end(&r);
+	}
+	d->dropped |= limit->dropped > 0;
+}
+
+static void
+on_each_dropped(void *arg, struct sv_contract *c)
+{
+	say_dropped(arg, &c->log_limit, c->id);
+}
+
+/* A contract that falls silent after a flood: nothing follows that could say how much was left out. */
+static void
+say_all_dropped(struct sv_dispatch *d)
+{
+	d->dropped = false;
+	say_dropped(d, &d->log_limit, "");
+	sv_contracts_each(d->contracts, on_each_dropped, d);
+}
+
+static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct sv_dispatch *d = arg;
@@ -771,6 +803,8 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 		wait_over(d, rq);
 		answer_fault(d, rq, TN_FAULT_OVERLOAD, "it waited for queue_timeout_ms");
 	}
+	if (d->dropped)
+		say_all_dropped(d);
 }
 
 /* -- the rest ------------------------------------------------------------------- */

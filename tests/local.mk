@@ -39,6 +39,7 @@ e2e_tests += %D%/e2e/test_toolchain.py
 e2e_tests += %D%/e2e/test_http.py
 e2e_tests += %D%/e2e/test_cli.py
 e2e_tests += %D%/e2e/test_client.py
+e2e_tests += %D%/e2e/test_tail.py
 TESTS += $(e2e_tests)
 
 # The example of tana-frames(7), for test_client.py: it is a program of its own.
