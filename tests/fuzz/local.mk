@@ -10,6 +10,9 @@ fuzz_tests = %D%/fuzz_frame %D%/fuzz_options %D%/fuzz_rpc
 fuzz_tests += %D%/fuzz_http
 %C%_fuzz_http_SOURCES = %D%/fuzz_http.c %D%/replay.c %D%/fuzz.h
 %C%_fuzz_http_LDADD = $(SV_LIBS)
+fuzz_tests += %D%/fuzz_invoke
+%C%_fuzz_invoke_SOURCES = %D%/fuzz_invoke.c %D%/replay.c %D%/fuzz.h
+%C%_fuzz_invoke_LDADD = $(SV_LIBS)
 check_PROGRAMS += $(fuzz_tests)
 TESTS += $(fuzz_tests)
 EXTRA_DIST += %D%/corpus
@@ -19,7 +22,9 @@ FUZZ_CC = clang
 FUZZ_CFLAGS = -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
 fuzz_http_sources = $(patsubst %,$(top_srcdir)/supervisor/sv_%.c, \
 	forwarded http http_check http_conn http_reply request route stats)
-CLEANFILES += frame.fuzzer http.fuzzer options.fuzzer rpc.fuzzer
+fuzz_invoke_sources = $(patsubst %,$(top_srcdir)/supervisor/sv_%.c, \
+	http_check http_reply invoke request route)
+CLEANFILES += frame.fuzzer http.fuzzer invoke.fuzzer options.fuzzer rpc.fuzzer
 .PHONY: fuzzers
 fuzzers:
 	for t in $(fuzz_targets); do \
@@ -30,3 +35,6 @@ fuzzers:
 	$(FUZZ_CC) -std=gnu17 $(FUZZ_CFLAGS) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) \
 	    -o http.fuzzer $(top_srcdir)/tests/fuzz/fuzz_http.c $(top_srcdir)/common/*.c \
 	    $(fuzz_http_sources) $(MSGPACK_LIBS) $(CONFUSE_LIBS) $(EVENT_LIBS) $(HTTP_PARSER_LIBS)
+	$(FUZZ_CC) -std=gnu17 $(FUZZ_CFLAGS) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) \
+	    -o invoke.fuzzer $(top_srcdir)/tests/fuzz/fuzz_invoke.c $(top_srcdir)/common/*.c \
+	    $(fuzz_invoke_sources) $(MSGPACK_LIBS) $(CONFUSE_LIBS) $(HTTP_PARSER_LIBS) $(JANSSON_LIBS) -lm

@@ -463,6 +463,124 @@ limiters_do_not_share(void **state)
 	assert_int_equal(dropped, 0);
 }
 
+static void
+what_was_dropped_is_said_when_nothing_follows(void **state)
+{
+	struct tn_log_limit l = { .burst = 1 };
+	uint64_t dropped = 0;
+
+	(void)state;
+	assert_false(tn_log_overdue(&l, 9000000, &dropped));
+	assert_true(tn_log_allow(&l, 1000000, &dropped));
+	assert_false(tn_log_overdue(&l, 9000000, &dropped));
+	assert_false(tn_log_allow(&l, 1000000, &dropped));
+	assert_false(tn_log_allow(&l, 1999999, &dropped));
+	assert_false(tn_log_overdue(&l, 1999999, &dropped));
+	assert_true(tn_log_overdue(&l, 2000000, &dropped));
+	assert_int_equal(dropped, 2);
+	/* Once, and not again with the next record. */
+	assert_false(tn_log_overdue(&l, 9000000, &dropped));
+	assert_true(tn_log_allow(&l, 9000000, &dropped));
+	assert_int_equal(dropped, 0);
+}
+
+/* -- the tap ------------------------------------------------------------------- */
+
+static char tapped[2][16384], tapped_contract[64];
+static unsigned ntapped;
+
+static void
+on_tap(void *arg, const struct tn_log_line *l)
+{
+	assert_ptr_equal(arg, &ntapped);
+	ntapped++;
+	assert_true(l->log.len < sizeof(tapped[0]) && l->json.len < sizeof(tapped[0]));
+	memcpy(tapped[0], l->log.p, l->log.len);
+	tapped[0][l->log.len] = '\0';
+	memcpy(tapped[1], l->json.p, l->json.len);
+	tapped[1][l->json.len] = '\0';
+	snprintf(tapped_contract, sizeof(tapped_contract), "%s", l->contract);
+}
+
+static void
+the_tap_has_the_line_and_its_json(void **state)
+{
+	static const enum tn_log_format formats[] = { TN_LOG_TEXT, TN_LOG_JSON };
+	struct tn_log_record r, before;
+	json_t *j;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		start(TN_LOG_INFO, formats[i]);
+		tn_log_begin(&before, TN_LOG_INFO, "begun before there was a tap");
+		tn_log_set_tap(on_tap, &ntapped);
+		ntapped = 0;
+		tn_log_begin(&r, TN_LOG_WARN, "event");
+		tn_log_str(&r, "contract", TN_STR("hello"));
+		tn_log_str(&r, "text", TN_STR(ODD));
+		tn_log_u64(&r, "n", 7);
+		tn_log_i64(&r, "i", -7);
+		tn_log_ms(&r, "d", 1500);
+		tn_log_end(&r);
+		assert_int_equal(ntapped, 1);
+		assert_string_equal(tapped_contract, "hello");
+		(void)written();
+		line[strcspn(line, "\n")] = '\0';
+		assert_string_equal(tapped[0], line);
+		j = json_loads(tapped[1], 0, NULL);
+		assert_non_null(j);
+		assert_string_equal(json_string_value(json_object_get(j, "event")), "event");
+		assert_string_equal(json_string_value(json_object_get(j, "level")), "warn");
+		assert_string_equal(json_string_value(json_object_get(j, "contract")), "hello");
+		assert_string_equal(json_string_value(json_object_get(j, "text")),
+		    "a\"b\\c\nd\xef\xbf\xbd\x1b[31m=e");
+		assert_int_equal(json_integer_value(json_object_get(j, "n")), 7);
+		assert_int_equal(json_integer_value(json_object_get(j, "i")), -7);
+		assert_true(json_real_value(json_object_get(j, "d")) == 1.5);
+		assert_memory_equal(json_string_value(json_object_get(j, "time")), "20", 2);
+		if (formats[i] == TN_LOG_TEXT)
+			assert_memory_equal(json_string_value(json_object_get(j, "time")),
+			    tapped[0], 24);
+		else
+			assert_string_equal(tapped[0], tapped[1]);
+		json_decref(j);
+		/* No contract of the record before; records that nobody wants are not tapped. */
+		tn_log(TN_LOG_INFO, "plain");
+		assert_int_equal(ntapped, 2);
+		assert_string_equal(tapped_contract, "");
+		tn_log(TN_LOG_DEBUG, "plain");
+		assert_int_equal(ntapped, 2);
+		tn_log_set_tap(NULL, NULL);
+		tn_log(TN_LOG_INFO, "plain");
+		assert_int_equal(ntapped, 2);
+		tn_log_end(&before);
+		assert_int_equal(ntapped, 2);
+	}
+}
+
+static void
+the_tap_has_cut_records_whole_enough(void **state)
+{
+	static char text[9000];
+	struct tn_log_record r;
+	json_t *j;
+
+	(void)state;
+	memset(text, '"', sizeof(text));
+	start(TN_LOG_INFO, TN_LOG_TEXT);
+	tn_log_set_tap(on_tap, &ntapped);
+	tn_log_begin(&r, TN_LOG_INFO, "long");
+	tn_log_str(&r, "text", (struct tn_str){ text, sizeof(text) });
+	tn_log_u64(&r, "n", 7);
+	tn_log_end(&r);
+	tn_log_set_tap(NULL, NULL);
+	j = json_loads(tapped[1], 0, NULL);
+	assert_non_null(j);
+	assert_true(json_is_true(json_object_get(j, "cut")));
+	json_decref(j);
+}
+
 static int
 setup(void **state)
 {
@@ -491,6 +609,9 @@ main(void)
 		cmocka_unit_test(errno_survives_a_record),
 		cmocka_unit_test(limiter_lets_burst_through_and_counts_the_rest),
 		cmocka_unit_test(limiters_do_not_share),
+		cmocka_unit_test(what_was_dropped_is_said_when_nothing_follows),
+		cmocka_unit_test(the_tap_has_the_line_and_its_json),
+		cmocka_unit_test(the_tap_has_cut_records_whole_enough),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

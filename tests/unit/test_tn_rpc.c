@@ -376,6 +376,95 @@ a_message_longer_than_the_limit_is_refused(void **state)
 	assert_int_equal(tn_rpc_reader_call(reader, &c), TN_EPROTO);
 }
 
+/* The client socket's reader: other limits, and the id of what broke it. */
+static void
+a_reader_keeps_the_limits_it_is_given(void **state)
+{
+	static const struct tn_rpc_limits limits = { .bytes = 40, .ahead = 100, .objects = 12,
+		.depth = 4, .bin_method = true };
+	static const struct {
+		const char	*bytes;
+		size_t		 len;
+		int		 rc;
+		bool		 has_id;
+		uint64_t	 id;
+	} cases[] = {
+		{ "\x94\x00\x01\xa1x\x90", 6, TN_OK, false, 0 },
+		{ "\x94\x00\x01\xc4\x01x\x90", 7, TN_OK, false, 0 },
+		{ "\x94\x00\x07\xa1x\x91\xd9\x40", 8, TN_ELIMIT, true, 7 },
+		{ "\x94\x00\xcc\xc8\xa1x\x91\xd9\x40", 9, TN_ELIMIT, true, 200 },
+		{ "\x94\x00\xcd\x01\x00\xa1x\x91\xd9\x40", 10, TN_ELIMIT, true, 256 },
+		{ "\x94\x00\xcf\x01\0\0\0\0\0\0\x02\xa1x\x9f", 14, TN_ELIMIT, true,
+		    0x0100000000000002 },
+		{ "\x94\x00\x09\xa1x\x91\x91\x91\x90", 9, TN_OK, false, 0 },
+		{ "\x94\x00\x09\xa1x\x91\x91\x91\x91\xc0", 10, TN_ELIMIT, true, 9 },
+		{ "\x94\x00\x05\x01\x90", 5, TN_EPROTO, true, 5 },
+		{ "\x94\x00\xff\xa1x\x90", 6, TN_EPROTO, false, 0 },
+		{ "\x94\x00\xcd\x01\xc1", 5, TN_EAGAIN, false, 0 },
+		{ "\x93\x02\xa1x\x91\xd9\x40", 7, TN_ELIMIT, false, 0 },
+	};
+	struct tn_rpc_call c;
+	uint64_t id;
+	size_t i;
+	bool has;
+	int rc;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		tn_rpc_reader_free(&reader);
+		reader = tn_rpc_reader_new_limits(&limits);
+		assert_non_null(reader);
+		assert_int_equal(tn_rpc_reader_feed(reader, cases[i].bytes, cases[i].len), TN_OK);
+		rc = tn_rpc_reader_call(reader, &c);
+		if (rc != cases[i].rc)
+			fail_msg("case %zu: %s", i, tn_strerror(rc));
+		id = 0;
+		has = tn_rpc_reader_broken_id(reader, &id);
+		if (has != cases[i].has_id || id != cases[i].id)
+			fail_msg("case %zu: id %llu", i, (unsigned long long)id);
+	}
+	/* Nobody but who asks for it takes bytes for a name. */
+	assert_int_equal(FIRST("\x94\x00\x01\xc4\x01x\x90", &c), TN_EPROTO);
+}
+
+static void
+what_was_taken_can_be_given_back(void **state)
+{
+	static char text[200000];
+	struct tn_rpc_call c;
+
+	(void)state;
+	memcpy(text, "\x94\x00\x01\xa1x\x91\xdb\x00\x03\x00\x00", 11);
+	assert_int_equal(tn_rpc_reader_feed(reader, text, 11 + 0x30000), TN_OK);
+	assert_int_equal(tn_rpc_reader_call(reader, &c), TN_OK);
+	tn_rpc_reader_release(reader);
+	tn_rpc_reader_release(reader);
+	assert_int_equal(tn_rpc_reader_call(reader, &c), TN_EAGAIN);
+	assert_int_equal(tn_rpc_reader_feed(reader, "\x94\x00\x02\xa1y\x90", 6), TN_OK);
+	assert_int_equal(tn_rpc_reader_call(reader, &c), TN_OK);
+	assert_int_equal(c.id, 2);
+	/* The bound is as it was, too. */
+	assert_int_equal(tn_rpc_reader_feed(reader, text, sizeof(text)), TN_OK);
+}
+
+static void
+errors_with_a_code_and_notifications_have_their_form(void **state)
+{
+	struct tn_buf b = { 0 };
+	msgpack_packer pk;
+
+	(void)state;
+	tn_rpc_packer(&pk, &b);
+	tn_rpc_pack_error_code(&pk, 5, "c", TN_STR("m"));
+	assert_int_equal(b.len, 9);
+	assert_memory_equal(b.p, "\x94\x01\x05\x92\xa1" "c" "\xa1" "m" "\xc0", 9);
+	tn_buf_reset(&b);
+	tn_rpc_pack_notification(&pk, "n", 1);
+	assert_int_equal(b.len, 5);
+	assert_memory_equal(b.p, "\x93\x02\xa1" "n" "\x91", 5);
+	tn_buf_fini(&b);
+}
+
 /* Every byte of a request changed to every value: understood, refused or waited for. */
 static void
 no_single_byte_confuses_the_reader(void **state)
@@ -719,6 +808,9 @@ main(void)
 		TEST(hostile_nesting_is_refused),
 		TEST(many_small_items_are_refused),
 		TEST(a_message_longer_than_the_limit_is_refused),
+		TEST(a_reader_keeps_the_limits_it_is_given),
+		TEST(what_was_taken_can_be_given_back),
+		TEST(errors_with_a_code_and_notifications_have_their_form),
 		TEST(no_single_byte_confuses_the_reader),
 		TEST(answers_have_their_form),
 		TEST(the_client_reads_an_answer_in_any_pieces),
