@@ -1,5 +1,6 @@
 noinst_LIBRARIES += %D%/libsv.a
 %C%_libsv_a_SOURCES = \
+	%D%/sv_builder.c %D%/sv_builder.h \
 	%D%/sv_builds.c %D%/sv_builds.h \
 	%D%/sv_contract.c %D%/sv_contract.h \
 	%D%/sv_control.c %D%/sv_control.h \

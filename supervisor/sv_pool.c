@@ -25,7 +25,6 @@
 #define RETIRE_US		5000000u /* a retiring worker without frames goes by then */
 #define HANGUP_US		1000000u /* one that closed its channel has ended by then */
 #define REAP_US			5000000u /* one killed was reaped by then, or its zygote is deaf */
-#define CONSOLE_BURST		100u	/* records a second and builder */
 #define RESTORE_MAX_US		10000000u /* more is a lie */
 #define AFFINITY_SCAN		16	/* how many with room are looked at for the image */
 #define FILLED_US		5000000u /* the workers of a new generation are ready by then */
@@ -47,25 +46,6 @@ struct rotation {
 	TAILQ_ENTRY(rotation) link;
 	sv_pool_rotated	*done;
 	void		*arg;
-};
-
-struct builder {
-	TAILQ_ENTRY(builder) link;
-	struct sv_pool	*pool;
-	struct sv_worker *w;
-	struct tn_frame	 frame;		/* its texts are the caller's, alive until done */
-	sv_pool_built	*done;
-	void		*arg;
-	bool		 begun;		/* it has the contract: its death is that one's doing */
-	bool		 answered;
-	uint64_t	 answered_us;
-	struct tn_log_limit log_limit;
-	/* BUILT, kept until it is reaped */
-	struct tn_frame_built built;
-	char		*delta;
-	char		 message[4096];
-	struct tn_str	 exports[8];
-	char		 names[8][16];
 };
 
 struct sv_pool {
@@ -95,7 +75,7 @@ struct sv_pool {
 	TAILQ_HEAD(, sv_worker) standby;	/* by the same link */
 	struct sv_worker *look;			/* whose memory is looked at next, NULL: the first's */
 	TAILQ_HEAD(, rotation) rotations;
-	TAILQ_HEAD(, builder) builders;
+	TAILQ_HEAD(, sv_builder) builders;
 	TAILQ_HEAD(, recycle) recycles;
 };
 
@@ -460,163 +440,38 @@ static const struct sv_worker_ops worker_ops = {
 	.restored = on_worker_restored, .orphan = on_worker_orphan,
 };
 
-/* Builders: the same channel, other callbacks. */
-
-static void
-builder_free(struct builder *b)
-{
-	free(b->delta);
-	free(b);
-}
-
-static void
-on_builder_state(void *arg, struct sv_worker *w, enum tn_wstate old)
-{
-	struct builder *b = arg;
-	struct sv_pool *p = b->pool;
-	struct sv_generation *g = w->generation;
-	char text[160];
-
-	if (w->state == TN_WS_IDLE && old != TN_WS_IDLE && w->build_id == 0 && !b->answered) {
-		b->begun = true;
-		if (sv_worker_build(w, &b->frame) != 0)
-			sv_worker_kill(w);
-		return;
-	}
-	if (!(w->state == TN_WS_DEAD && w->exited && old == TN_WS_DEAD))
-		return;
-	if (!w->killed && WIFSIGNALED(w->exit_status))
-		p->rotation_due = true;
-	if (!b->begun)
-		snprintf(text, sizeof(text), "its builder ended before it was ready");
-	else if (w->deadline_stage > 0)
-		snprintf(text, sizeof(text), "its module level did not end within deadline_ms");
-	else if (w->killed)
-		snprintf(text, sizeof(text), "its builder had to be killed");
-	else if (WIFSIGNALED(w->exit_status))
-		snprintf(text, sizeof(text), "its module level crashed the builder (signal %d)",
-		    WTERMSIG(w->exit_status));
-	else
-		snprintf(text, sizeof(text), "the builder died");
-	if (b->answered && WIFEXITED(w->exit_status) && WEXITSTATUS(w->exit_status) == 0)
-		b->done(b->arg, &b->built, TN_FAULT_NONE, NULL);
-	else
-		b->done(b->arg, NULL, b->begun ? TN_FAULT_COMPILE : TN_FAULT_INTERNAL, text);
-	sv_worker_free(&w);
-	builder_free(b);
-	end_if_unused(p, g);
-}
-
-static void
-on_builder_built(void *arg, struct sv_worker *w, const struct tn_frame_built *f)
-{
-	struct builder *b = arg;
-	size_t i, n = f->message.len < sizeof(b->message) ? f->message.len : sizeof(b->message) - 1;
-
-	(void)w;
-	b->answered = true;
-	b->answered_us = tn_clock_us();
-	b->built = *f;
-	if (n > 0)
-		memcpy(b->message, f->message.p, n);
-	b->built.message = (struct tn_str){ b->message, n };
-	b->built.delta = TN_STR("");
-	if (f->fault == 0 && f->delta.len > 0) {
-		if ((b->delta = malloc(f->delta.len)) == NULL) {
-			b->built.fault = TN_FAULT_INTERNAL;
-			b->built.message = TN_STR("no memory for its image");
-		} else {
-			memcpy(b->delta, f->delta.p, f->delta.len);
-			b->built.delta = (struct tn_str){ b->delta, f->delta.len };
-		}
-	}
-	b->built.exports = (struct tn_strv){ b->exports, 0 };
-	for (i = 0; i < f->exports.n && i < 8; i++) {
-		struct tn_str e = f->exports.v[i];
-
-		if (e.len >= sizeof(b->names[0]))
-			continue;
-		memcpy(b->names[i], e.p, e.len);
-		b->exports[b->built.exports.n++] = (struct tn_str){ b->names[i], e.len };
-	}
-}
-
-static void
-on_builder_orphan(void *arg, struct sv_worker *w, struct sv_request *rq, bool started)
-{
-	(void)arg;
-	(void)w;
-	(void)rq;
-	(void)started;
-}
-
-static void
-on_builder_log(void *arg, struct sv_worker *w, const struct sv_request *rq,
-    const struct tn_frame_log *f)
-{
-	struct builder *b = arg;
-	struct tn_log_record r;
-	uint64_t dropped = 0;
-
-	(void)w;
-	(void)rq;
-	if (!tn_log_allow(&b->log_limit, tn_clock_us(), &dropped)) {
-		b->pool->stats->log_dropped++;
-		return;
-	}
-	tn_log_begin(&r, TN_LOG_INFO, "console");
-	tn_log_str(&r, "contract", b->frame.build.contract);
-	if (dropped > 0)
-		tn_log_u64(&r, "dropped", dropped);
-	tn_log_str(&r, "text", f->text);
-	tn_log_end(&r);
-}
-
-static void
-on_builder_reply(void *arg, struct sv_worker *w, struct sv_request *rq,
-    const struct tn_frame_reply *f)
-{
-	(void)arg;
-	(void)w;
-	(void)rq;
-	(void)f;
-}
-
-static const struct sv_worker_ops builder_ops = {
-	.state = on_builder_state, .reply = on_builder_reply, .log = on_builder_log,
-	.built = on_builder_built, .orphan = on_builder_orphan,
-};
-
 int
 sv_pool_build(struct sv_pool *p, uint64_t generation, struct tn_frame *build,
-    sv_pool_built *done, void *arg)
+    sv_builder_built *done, void *arg)
 {
 	struct sv_generation *g = p->current;
-	struct builder *b;
+	struct sv_builder *b;
 
 	if ((g == NULL || g->number != generation) && (g = p->coming) != NULL &&
 	    (!g->ready || g->number != generation))
 		g = NULL;
 	if (g == NULL)
 		return TN_EAGAIN;
-	if ((b = calloc(1, sizeof(*b))) == NULL)
+	b = sv_builder_new(p->base, p->opt, p->stats, g, p->next_worker, p->decoder, build, done,
+	    arg);
+	if (b == NULL)
 		return TN_ENOMEM;
-	b->frame = *build;
-	b->done = done;
-	b->arg = arg;
-	b->pool = p;
-	b->log_limit.burst = CONSOLE_BURST;
-	b->w = sv_worker_new(p->base, p->opt, g, p->next_worker, TN_ROLE_BUILDER,
-	    p->decoder, &builder_ops, b);
-	if (b->w == NULL) {
-		free(b);
-		return TN_ENOMEM;
-	}
 	p->next_worker++;
-	snprintf(b->w->contract, sizeof(b->w->contract), "%.*s", (int)build->build.contract.len,
-	    build->build.contract.p);
 	TAILQ_INSERT_TAIL(&p->builders, b, link);
 	return 0;
+}
+
+/* It has ended, and frees itself when it hears of it. */
+static void
+builder_exited(struct sv_pool *p, struct sv_builder *b, int status)
+{
+	struct sv_generation *g = b->w->generation;
+
+	if (WIFSIGNALED(status) && !b->w->killed)
+		p->rotation_due = true;
+	TAILQ_REMOVE(&p->builders, b, link);
+	sv_worker_on_exited(b->w, status);
+	end_if_unused(p, g);
 }
 
 static bool
@@ -811,7 +666,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct sv_pool *p = arg;
 	struct sv_worker *w, *next;
-	struct builder *b;
+	struct sv_builder *b;
 	struct sv_policy_in in;
 	uint64_t now = tn_clock_us();
 	unsigned surplus;
@@ -851,7 +706,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	}
 	/* What a contract's module level made of its builder cannot be relied upon to end. */
 	TAILQ_FOREACH(b, &p->builders, link)
-		if (!overdue(p, b->w, now) && b->answered &&
+		if (!overdue(p, b->w, now) && b->answered_us != 0 &&
 		    now - b->answered_us > RETIRE_US) {
 			tn_log(TN_LOG_WARN, "builder %d does not end", (int)b->w->pid);
 			sv_worker_kill(b->w);
@@ -860,10 +715,10 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 }
 
 static struct sv_worker *
-find(struct sv_pool *p, uint64_t number, struct builder **bp)
+find(struct sv_pool *p, uint64_t number, struct sv_builder **bp)
 {
 	struct sv_worker *w;
-	struct builder *b;
+	struct sv_builder *b;
 
 	*bp = NULL;
 	TAILQ_FOREACH(w, &p->all, link)
@@ -881,7 +736,7 @@ static void
 on_spawned(void *arg, uint64_t number, pid_t pid, int *pidfd, int status)
 {
 	struct sv_pool *p = arg;
-	struct builder *b;
+	struct sv_builder *b;
 	struct sv_worker *w = find(p, number, &b);
 
 	if (w == NULL)
@@ -890,8 +745,9 @@ on_spawned(void *arg, uint64_t number, pid_t pid, int *pidfd, int status)
 		tn_log(TN_LOG_ERROR, "the zygote cannot fork: %s", strerror(status));
 		back_off(p);
 		if (b != NULL)
-			TAILQ_REMOVE(&p->builders, b, link);
-		sv_worker_on_exited(w, 127 << 8);
+			builder_exited(p, b, 127 << 8);
+		else
+			sv_worker_on_exited(w, 127 << 8);
 		return;
 	}
 	sv_worker_on_spawned(w, pid, pidfd);
@@ -901,14 +757,15 @@ static void
 on_exited(void *arg, uint64_t number, int status)
 {
 	struct sv_pool *p = arg;
-	struct builder *b;
+	struct sv_builder *b;
 	struct sv_worker *w = find(p, number, &b);
 
 	if (w == NULL)
 		return;
 	if (b != NULL)
-		TAILQ_REMOVE(&p->builders, b, link);
-	sv_worker_on_exited(w, status);
+		builder_exited(p, b, status);
+	else
+		sv_worker_on_exited(w, status);
 }
 
 /* ---- generations: one warms up and is filled, one serves, others finish ---- */
@@ -926,7 +783,7 @@ static bool
 in_use(struct sv_pool *p, const struct sv_generation *g)
 {
 	struct sv_worker *w;
-	struct builder *b;
+	struct sv_builder *b;
 
 	TAILQ_FOREACH(w, &p->all, link)
 		if (w->generation == g)
@@ -1090,7 +947,7 @@ static void
 bury(struct sv_pool *p, struct sv_generation *g)
 {
 	struct sv_worker *w;
-	struct builder *b;
+	struct sv_builder *b;
 	bool found;
 	unsigned i;
 
@@ -1337,7 +1194,7 @@ sv_pool_free(struct sv_pool **pp)
 {
 	struct sv_pool *p = *pp;
 	struct sv_worker *w;
-	struct builder *b;
+	struct sv_builder *b;
 	struct recycle *rc;
 	struct rotation *r;
 
@@ -1350,8 +1207,7 @@ sv_pool_free(struct sv_pool **pp)
 	}
 	while ((b = TAILQ_FIRST(&p->builders)) != NULL) {
 		TAILQ_REMOVE(&p->builders, b, link);
-		sv_worker_free(&b->w);
-		builder_free(b);
+		sv_builder_free(&b);
 	}
 	while ((rc = TAILQ_FIRST(&p->recycles)) != NULL) {
 		TAILQ_REMOVE(&p->recycles, rc, link);

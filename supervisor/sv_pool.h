@@ -7,6 +7,7 @@
 #ifndef SV_POOL_H
 #define SV_POOL_H
 
+#include "sv_builder.h"
 #include "sv_generation.h"
 #include "sv_stats.h"
 #include "sv_worker.h"
@@ -88,14 +89,9 @@ void sv_pool_unavailable(struct sv_pool *p, struct sv_worker *w);
 /* The queue has grown: more workers may be due. */
 void sv_pool_balance(struct sv_pool *p);
 
-/*
- * A builder of this generation (the one that serves, or that comes).  `done` is called once, after it was reaped: f is its BUILT or NULL when
- * it died; then text says how, and fault whose it is: the contract's (COMPILE) or ours.
- */
-typedef void sv_pool_built(void *arg, const struct tn_frame_built *f, enum tn_fault fault,
-    const char *text);
+/* Have an image made in this generation: the one that serves, or that comes. */
 int sv_pool_build(struct sv_pool *p, uint64_t generation, struct tn_frame *build,
-    sv_pool_built *done, void *arg);
+    sv_builder_built *done, void *arg);
 
 /*
  * Replace workers: one by pid, those that last ran a contract, or all (both
