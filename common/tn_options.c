@@ -881,6 +881,10 @@ tn_options_check(const struct tn_options *o, struct tn_buf *err)
 			    "trusted_proxies: \"%s\" is neither an address nor ADDRESS/BITS",
 			    o->trusted_proxies.v[i]);
 	}
+	for (i = 0; i < o->isolation_allowed.n; i++)
+		if (tn_options_value("isolation", o->isolation_allowed.v[i]) < 0)
+			return wrong(err, "isolation_allowed: \"%s\" is none of snapshot, "
+			    "process, reuse, fresh", o->isolation_allowed.v[i]);
 	if (o->workers_min > o->workers_max)
 		return wrong(err, "workers_min: %lld is more than workers_max (%lld)",
 		    (long long)o->workers_min, (long long)o->workers_max);
@@ -1096,4 +1100,15 @@ tn_options_choice(const char *name, int value)
 	const struct desc *d = find(name, strlen(name));
 
 	return d != NULL && d->kind == KIND_ENUM && value >= 0 ? choice(d, value) : NULL;
+}
+
+int
+tn_options_value(const char *name, const char *text)
+{
+	const char *known;
+
+	for (int i = 0; (known = tn_options_choice(name, i)) != NULL; i++)
+		if (strcmp(known, text) == 0)
+			return i;
+	return -1;
 }

@@ -69,5 +69,7 @@ int tn_options_reload(struct tn_options *o, const struct tn_options *next, struc
 
 /* Text of an enum's value, NULL if `name` is no enum option. */
 const char *tn_options_choice(const char *name, int value);
+/* Value of an enum's text, -1 if it has none such. */
+int tn_options_value(const char *name, const char *text);
 
 #endif

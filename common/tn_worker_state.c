@@ -28,6 +28,9 @@ static const char *const retire_names[TN_RETIRE_MAX] = {
 	[TN_RETIRE_MODE] = "mode",
 	[TN_RETIRE_RELOAD] = "reload",
 	[TN_RETIRE_DRAIN] = "drain",
+	[TN_RETIRE_MEMORY] = "memory",
+	[TN_RETIRE_TENANT] = "tenant",
+	[TN_RETIRE_GENERATION] = "generation",
 };
 
 struct tn_wstep

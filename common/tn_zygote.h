@@ -25,6 +25,10 @@ enum tn_restore { TN_RESTORE_DROP, TN_RESTORE_PAGEMAP, TN_RESTORE_SCAN };
 /* After which restores the heap is compared with its image. (The choices of `audit`.) */
 enum tn_audit { TN_AUDIT_OFF, TN_AUDIT_SAMPLE, TN_AUDIT_ALWAYS };
 
+/* Whom a worker may serve. (The choices of `worker_tenancy`.) */
+enum tn_tenancy { TN_TENANCY_SHARED, TN_TENANCY_CONTRACT };
+
+/* How a request gets its heap. (The choices of `isolation`.) */
 enum tn_isolation { TN_ISO_SNAPSHOT, TN_ISO_PROCESS, TN_ISO_REUSE, TN_ISO_FRESH };
 
 /* master -> zygote, the first packet. */

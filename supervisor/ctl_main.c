@@ -154,6 +154,12 @@ do_workers(struct ctl *ctl, const char *name, int argc, char **argv)
 }
 
 static int
+do_contracts(struct ctl *ctl, const char *name, int argc, char **argv)
+{
+	return show(ctl, name, argc, argv, ctl_show_contracts);
+}
+
+static int
 do_ping(struct ctl *ctl, const char *name, int argc, char **argv)
 {
 	const msgpack_object *result;
@@ -312,6 +318,22 @@ do_tail(struct ctl *ctl, const char *name, int argc, char **argv)
 	}
 	tn_buf_fini(&err);
 	return code;
+}
+
+static int
+do_rotate(struct ctl *ctl, const char *name, int argc, char **argv)
+{
+	const msgpack_object *result;
+	int64_t generation;
+	int code;
+
+	if ((code = no_arguments(name, argc, argv)) != 0 ||
+	    (code = call(ctl, name, NO_PARAMS, 0, &result)) != 0)
+		return code;
+	if ((generation = ctl_number(result, "generation")) < 0)
+		return flushed(TN_EPROTO, name);
+	(void)printf("generation %" PRId64 " serves\n", generation);
+	return flushed(0, name);
 }
 
 static int

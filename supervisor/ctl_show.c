@@ -391,18 +391,10 @@ ctl_show_stats(FILE *out, const msgpack_object *o)
 	return rc;
 }
 
-int
-ctl_show_workers(FILE *out, const msgpack_object *o)
+/* An array of maps, a row each. */
+static int
+put_rows(FILE *out, const msgpack_object *o, const struct column *cols, size_t ncols)
 {
-	static const struct column cols[] = {
-		{ "pid", "PID", put_plain, true },
-		{ "generation", "GENERATION", put_plain, true },
-		{ "state", "STATE", put_plain, false },
-		{ "contract", "CONTRACT", put_plain, false },
-		{ "requests", "REQUESTS", put_plain, true },
-		{ "age", "AGE", put_seconds, true },
-		{ "memory", "MEMORY", put_bytes, true },
-	};
 	struct row *rows;
 	uint32_t i, n;
 	int rc;
@@ -414,7 +406,41 @@ ctl_show_workers(FILE *out, const msgpack_object *o)
 		return TN_ENOMEM;
 	for (i = 0; i < n; i++)
 		rows[i].map = &o->via.array.ptr[i];
-	rc = put_table(out, cols, sizeof(cols) / sizeof(cols[0]), rows, n);
+	rc = put_table(out, cols, ncols, rows, n);
 	free(rows);
 	return rc;
+}
+
+int
+ctl_show_workers(FILE *out, const msgpack_object *o)
+{
+	static const struct column cols[] = {
+		{ "pid", "PID", put_plain, true },
+		{ "generation", "GENERATION", put_plain, true },
+		{ "state", "STATE", put_plain, false },
+		{ "contract", "CONTRACT", put_plain, false },
+		{ "requests", "REQUESTS", put_plain, true },
+		{ "age", "AGE", put_seconds, true },
+		{ "private_bytes", "PRIVATE", put_bytes, true },
+		{ "shared_bytes", "SHARED", put_bytes, true },
+		{ "images", "IMAGES", put_plain, true },
+	};
+
+	return put_rows(out, o, cols, sizeof(cols) / sizeof(cols[0]));
+}
+
+int
+ctl_show_contracts(FILE *out, const msgpack_object *o)
+{
+	static const struct column cols[] = {
+		{ "contract", "CONTRACT", put_plain, false },
+		{ "state", "STATE", put_plain, false },
+		{ "version", "VERSION", put_plain, true },
+		{ "isolation", "ISOLATION", put_plain, false },
+		{ "allow", "ALLOW", put_plain, false },
+		{ "requests", "REQUESTS", put_plain, true },
+		{ "image_bytes", "IMAGE", put_bytes, true },
+	};
+
+	return put_rows(out, o, cols, sizeof(cols) / sizeof(cols[0]));
 }

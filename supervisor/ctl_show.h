@@ -18,5 +18,6 @@ int ctl_show_json(FILE *out, const msgpack_object *o);
 int ctl_show_status(FILE *out, const msgpack_object *o);
 int ctl_show_stats(FILE *out, const msgpack_object *o);
 int ctl_show_workers(FILE *out, const msgpack_object *o);
+int ctl_show_contracts(FILE *out, const msgpack_object *o);
 
 #endif

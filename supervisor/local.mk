@@ -1,5 +1,7 @@
 noinst_LIBRARIES += %D%/libsv.a
 %C%_libsv_a_SOURCES = \
+	%D%/sv_builder.c %D%/sv_builder.h \
+	%D%/sv_builds.c %D%/sv_builds.h \
 	%D%/sv_contract.c %D%/sv_contract.h \
 	%D%/sv_accept.c %D%/sv_accept.h \
 	%D%/sv_client.c %D%/sv_client.h \
@@ -12,6 +14,7 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_image.c %D%/sv_image.h \
 	%D%/sv_kept.c %D%/sv_kept.h \
 	%D%/sv_lower.c %D%/sv_lower.h \
+	%D%/sv_memory.c %D%/sv_memory.h \
 	%D%/sv_policy.c %D%/sv_policy.h \
 	%D%/sv_forwarded.c %D%/sv_forwarded.h \
 	%D%/sv_http.c %D%/sv_http.h \
@@ -24,6 +27,7 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_proto.h \
 	%D%/sv_request.c \
 	%D%/sv_request.h \
+	%D%/sv_seed.c %D%/sv_seed.h \
 	%D%/sv_stats.c \
 	%D%/sv_stats.h \
 	%D%/sv_child.c %D%/sv_child.h \

@@ -195,7 +195,8 @@ sv_version_unref(struct sv_contracts *cs, struct sv_version **vp)
 	*vp = NULL;
 	if (--v->refs > 0)
 		return;
-	sv_image_drop(v);
+	sv_image_drop(&v->image);
+	sv_image_drop(&v->coming);
 	for (i = 0; i < v->nsource; i++)
 		free((char *)(uintptr_t)v->source[i].p);
 	free(v->source);
@@ -308,9 +309,47 @@ out:
 	sv_version_unref(cs, &v);
 }
 
-/* contract.json's part that handlers see; NULL and err when it is no JSON object. */
+/* How much each promises. */
+static const int strength[] = {
+	[TN_ISO_REUSE] = 0, [TN_ISO_SNAPSHOT] = 1, [TN_ISO_FRESH] = 2, [TN_ISO_PROCESS] = 3
+};
+
+/* The isolation that contract.json asks for, if the server allows it. */
+static int
+read_isolation(const struct tn_options *opt, const json_t *asked, enum tn_isolation *isolation,
+    char *err, size_t errlen)
+{
+	const char *name = json_string_value(asked);
+	size_t i;
+	int n;
+
+	*isolation = (enum tn_isolation)opt->isolation;
+	if (asked == NULL)
+		return 0;
+	if (name == NULL || (n = tn_options_value("isolation", name)) < 0) {
+		snprintf(err, errlen, "contract.json: isolation is none of snapshot, process, "
+		    "reuse, fresh");
+		return TN_EINVAL;
+	}
+	if (strength[n] < strength[opt->isolation]) {
+		for (i = 0; i < opt->isolation_allowed.n; i++)
+			if (strcmp(opt->isolation_allowed.v[i], name) == 0)
+				break;
+		if (i == opt->isolation_allowed.n) {
+			snprintf(err, errlen, "contract.json: isolation %s is weaker than the "
+			    "server's (%s) and not in isolation_allowed", name,
+			    tn_options_choice("isolation", opt->isolation));
+			return TN_EDENIED;
+		}
+	}
+	*isolation = (enum tn_isolation)n;
+	return 0;
+}
+
+/* contract.json's part that handlers see; NULL and err when it is no JSON object, or not allowed. */
 static char *
-read_meta(int dir, bool has, char *err, size_t errlen)
+read_meta(const struct tn_options *opt, int dir, bool has, enum tn_isolation *isolation, char *err,
+    size_t errlen)
 {
 	json_error_t jerr;
 	json_t *root, *out;
@@ -319,6 +358,7 @@ read_meta(int dir, bool has, char *err, size_t errlen)
 	char *text, *meta;
 
 	snprintf(err, errlen, "contract.json: out of memory");
+	*isolation = (enum tn_isolation)opt->isolation;
 	if (!has)
 		return strdup("");
 	if ((text = slurp(dir, "contract.json", &len)) == NULL) {
@@ -330,6 +370,10 @@ read_meta(int dir, bool has, char *err, size_t errlen)
 	if (!json_is_object(root)) {
 		snprintf(err, errlen, "contract.json:%d:%d: %s", root != NULL ? 1 : jerr.line,
 		    root != NULL ? 1 : jerr.column, root != NULL ? "not an object" : jerr.text);
+		json_decref(root);
+		return NULL;
+	}
+	if (read_isolation(opt, json_object_get(root, "isolation"), isolation, err, errlen) != 0) {
 		json_decref(root);
 		return NULL;
 	}
@@ -370,6 +414,7 @@ start_load(struct sv_contracts *cs, struct sv_contract *c, int dir, const struct
 	if (v == NULL)
 		return;
 	TAILQ_INIT(&v->waiting);
+	TAILQ_INIT(&v->queue);
 	v->refs = 1;
 	v->number = cs->next_number++;
 	v->contract = c;
@@ -380,7 +425,7 @@ start_load(struct sv_contracts *cs, struct sv_contract *c, int dir, const struct
 		    "the directory has none of get, post, contract (.ts or .js)");
 		return;
 	}
-	v->meta = read_meta(dir, s->has_meta, err, sizeof(err));
+	v->meta = read_meta(cs->opt, dir, s->has_meta, &v->isolation, err, sizeof(err));
 	if (v->meta == NULL) {
 		fail_next(cs, c, true, TN_FAULT_COMPILE, err);
 		return;

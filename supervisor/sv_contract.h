@@ -16,6 +16,7 @@
 
 #include "sv_request.h"
 #include "tn_log.h"
+#include "tn_zygote.h"
 
 struct event_base;
 struct tn_options;
@@ -40,14 +41,19 @@ struct sv_version {
 	struct sv_contract *contract;
 	uint64_t	 signature;	/* of names, sizes, times of its files */
 	char		*meta;		/* JSON object, or empty */
+	enum tn_isolation isolation;	/* of its requests */
 	struct tn_str	*source;	/* file name, text, ...; each text malloc'ed */
 	size_t		 nsource;
 	unsigned	 exports;	/* SV_EXPORT bits, from the builder */
 	char		 allow[64];	/* the Allow header's value */
 	struct sv_image	*image;		/* NULL: to be built (again) */
+	struct sv_image	*coming;	/* of the generation that comes */
+	bool		 filling;	/* somebody who makes those holds it */
 	bool		 building;
 	unsigned	 lost;		/* zygotes that died while it was built, in a row */
 	struct sv_request_list waiting;	/* for the image, then to be queued */
+	struct sv_request_list queue;	/* for a worker */
+	TAILQ_ENTRY(sv_version) turn;	/* among those with a queue */
 };
 
 typedef void sv_contract_done(void *arg, int err, enum tn_fault fault, const char *message);

@@ -15,6 +15,8 @@
 #include "sv_accept.h"
 #include "sv_contract.h"
 #include "sv_dispatch.h"
+#include "sv_image.h"
+#include "sv_memory.h"
 #include "sv_pool.h"
 #include "sv_stats.h"
 #include "tn_clock.h"
@@ -162,6 +164,15 @@ on_recycled(void *arg)
 }
 
 static void
+on_rotated(void *arg, const char *error)
+{
+	struct pending *p = arg;
+	const struct sv_generation *g = sv_pool_generation(sv_dispatch_pool(p->ct->dispatch));
+
+	pending_answer(p, error, "generation", g != NULL ? g->number : 0);
+}
+
+static void
 on_contract_reloaded(void *arg, int err, enum tn_fault fault, const char *message)
 {
 	struct pending *p = arg;
@@ -284,24 +295,6 @@ on_stats(struct client *cl, const struct tn_rpc_call *c)
 	client_send(cl, c->notify, &out);
 }
 
-/* Memory of a process that is its own alone (resident, not shared), in bytes; 0: unknown. */
-static uint64_t
-own_memory(pid_t pid)
-{
-	char path[64];
-	unsigned long long size, resident, shared;
-	uint64_t bytes = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
-	if (pid <= 0 || (f = fopen(path, "re")) == NULL)
-		return 0;
-	if (fscanf(f, "%llu %llu %llu", &size, &resident, &shared) == 3 && resident > shared)
-		bytes = (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
-	fclose(f);
-	return bytes;
-}
-
 struct walk {
 	msgpack_packer	*pk;
 	uint64_t	 now;
@@ -327,18 +320,25 @@ static void
 pack_worker(void *arg, const struct sv_worker *w)
 {
 	struct walk *k = arg;
+	uint64_t own, shared, images = 0;
 
 	if (!listed(w))
 		return;
-	msgpack_pack_map(k->pk, 7);
+	for (unsigned i = 0; i < TN_IMAGES_MAX; i++)
+		images += w->kept.image[i] != 0;
+	sv_memory_of(w->pid, &own, &shared);
+	msgpack_pack_map(k->pk, 10);
 	pack_number(k->pk, "pid", (uint64_t)w->pid);
 	pack_number(k->pk, "generation", w->generation->number);
-	pack_text(k->pk, "state", tn_wstate_name(w->state));
+	pack_text(k->pk, "state", w->standby ? "standby" : tn_wstate_name(w->state));
 	pack_text(k->pk, "contract", w->contract);
 	pack_number(k->pk, "requests", w->requests);
 	tn_rpc_pack_key(k->pk, "age");
 	msgpack_pack_double(k->pk, (double)((k->now - w->born_us) / 1000u) / 1e3);
-	pack_number(k->pk, "memory", own_memory(w->pid));
+	pack_number(k->pk, "private_bytes", own);
+	pack_number(k->pk, "shared_bytes", shared);
+	pack_number(k->pk, "images", images);
+	pack_number(k->pk, "frames", w->nframes);
 }
 
 static void
@@ -354,6 +354,57 @@ on_workers(struct client *cl, const struct tn_rpc_call *c)
 	sv_pool_each(pool, count_worker, &k);
 	msgpack_pack_array(&pk, k.n);
 	sv_pool_each(pool, pack_worker, &k);
+	client_send(cl, c->notify, &out);
+}
+
+static const char *
+contract_state(const struct sv_contract *c)
+{
+	if (c->current == NULL)
+		return c->next != NULL ? "loading" : "failed";
+	return c->next != NULL ? "updating" : c->failed_signature != 0 ? "update failed" :
+	    "serving";
+}
+
+static void
+count_contract(void *arg, struct sv_contract *c)
+{
+	struct walk *k = arg;
+
+	(void)c;
+	k->n++;
+}
+
+static void
+pack_contract(void *arg, struct sv_contract *c)
+{
+	struct walk *k = arg;
+	const struct sv_version *v = c->current;
+
+	msgpack_pack_map(k->pk, 7);
+	pack_text(k->pk, "contract", c->id);
+	pack_text(k->pk, "state", contract_state(c));
+	pack_number(k->pk, "version", v != NULL ? v->number : 0);
+	pack_text(k->pk, "isolation",
+	    v != NULL ? tn_options_choice("isolation", (int)v->isolation) : "");
+	pack_text(k->pk, "allow", v != NULL ? v->allow : "");
+	pack_number(k->pk, "requests", c->requests);
+	pack_number(k->pk, "image_bytes", v != NULL && v->image != NULL ? v->image->bytes : 0);
+}
+
+static void
+on_contracts(struct client *cl, const struct tn_rpc_call *c)
+{
+	struct sv_contracts *cs = sv_dispatch_contracts(cl->ct->dispatch);
+	struct tn_buf out = { 0 };
+	msgpack_packer pk;
+	struct walk k = { &pk, tn_clock_us(), 0 };
+
+	tn_rpc_packer(&pk, &out);
+	tn_rpc_pack_result(&pk, c->id);
+	sv_contracts_each(cs, count_contract, &k);
+	msgpack_pack_array(&pk, k.n);
+	sv_contracts_each(cs, pack_contract, &k);
 	client_send(cl, c->notify, &out);
 }
 
@@ -531,6 +582,25 @@ on_tail(struct client *cl, const struct tn_rpc_call *c)
 	bufferevent_setcb(cl->bev, on_readable, on_writable, on_client_event, cl);
 	if (cl->ct->ntails++ == 0)
 		tn_log_set_tap(on_log_line, cl->ct);
+}
+
+static void
+on_rotate(struct client *cl, const struct tn_rpc_call *c)
+{
+	struct sv_pool *pool = sv_dispatch_pool(cl->ct->dispatch);
+	struct pending *p = pending_new(cl, c);
+
+	if (p == NULL)
+		return;
+	switch (sv_pool_rotate(pool, on_rotated, p)) {
+	case 0:
+		break;
+	case TN_EAGAIN:
+		pending_answer(p, "no zygote serves now; the next one is on its way", NULL, 0);
+		break;
+	default:
+		pending_answer(p, "out of memory", NULL, 0);
+	}
 }
 
 static void

@@ -10,10 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sv_builds.h"
 #include "sv_contract.h"
 #include "sv_head.h"
 #include "sv_image.h"
+#include "sv_policy.h"
 #include "sv_pool.h"
+#include "sv_seed.h"
 #include "sv_stats.h"
 #include "tn_clock.h"
 #include "tn_log.h"
@@ -21,25 +24,9 @@
 
 #define TICK_MS		100	/* how exactly queue_timeout_ms is kept */
 #define ATTEMPTS_MAX	3u	/* workers that a request may be handed to */
-#define BUILDERS_MAX	2u	/* images built at a time */
-#define LOST_MAX	3u	/* zygotes that may die while a version is built */
+#define LOOK_MAX	16u	/* waiting contracts looked at to see what workers they want */
 #define CONSOLE_BURST	100u	/* records a second and contract */
-#define INVOKE_MARGIN	(1u << 20) /* an INVOKE beside its body and image: headers and such */
-#define SEED_BYTES	32u
-#define SEEDS		64u	/* drawn from the kernel at a time */
 #define MESSAGE_LOG_MAX	2048u	/* bytes of a fault's message in the log */
-
-/* An image in the making; it holds its version. */
-struct build {
-	TAILQ_ENTRY(build) link;
-	struct sv_dispatch *d;
-	struct sv_version *version;
-	uint64_t	 id;
-	uint64_t	 generation;
-	char		 seed[SEED_BYTES];
-	/* its contract may be gone before it ends */
-	char		 contract[SV_CONTRACT_MAX + 1];
-};
 
 struct sv_dispatch {
 	struct event_base *base;
@@ -51,25 +38,31 @@ struct sv_dispatch {
 	struct sv_contracts *contracts;
 	struct sv_images images;
 	struct sv_head	 head;
-	struct sv_request_list queue;		/* a worker is all they need */
+	struct sv_builds *builds;
+	TAILQ_HEAD(turns, sv_version) turns;	/* whose requests lack a worker only; the next first */
+	unsigned	 nturns;
+	TAILQ_HEAD(, sv_request) queue;		/* those requests, in their order */
 	TAILQ_HEAD(ages, sv_request) waiting;	/* everywhere, by age */
 	unsigned	 nqueued, nwaiting, nrunning;
-	uint64_t	 next_id, next_build;
+	unsigned	 nparticular;		/* of nqueued: not served by just any worker */
+	uint64_t	 next_id;
 	bool		 pumping, again;
 	struct event	*ev_tick;
-	TAILQ_HEAD(builds, build) builds;	/* not begun */
-	struct builds	 building;		/* with the pool */
-	unsigned	 nbuilding;
 	struct tn_log_limit log_limit;		/* of contracts that are gone */
 	bool		 dropped;		/* records, of some contract: to be said */
-	unsigned	 nseeds;		/* not used yet */
-	char		 seeds[SEEDS][SEED_BYTES];
 };
 
 static void pump(struct sv_dispatch *d);
-static void begin_builds(struct sv_dispatch *d);
 
 /* -- waiting -------------------------------------------------------------- */
+
+/* May not each worker that has room serve it? */
+static bool
+particular(const struct sv_dispatch *d, const struct sv_version *v)
+{
+	return v->isolation == TN_ISO_PROCESS ||
+	    d->opt->worker_tenancy == TN_TENANCY_CONTRACT;
+}
 
 static void
 wait_in(struct sv_dispatch *d, struct sv_request_list *list, struct sv_request *rq, bool first)
@@ -90,21 +83,49 @@ wait_in(struct sv_dispatch *d, struct sv_request_list *list, struct sv_request *
 		TAILQ_INSERT_HEAD(&d->waiting, rq, age);
 	rq->list = list;
 	d->nwaiting++;
-	if (list == &d->queue) {
-		d->nqueued++;
-		rq->queued_us = tn_clock_us();
-	}
 }
 
 static void
 wait_over(struct sv_dispatch *d, struct sv_request *rq)
 {
+	struct sv_version *v = rq->version;
+
 	TAILQ_REMOVE(rq->list, rq, link);
 	TAILQ_REMOVE(&d->waiting, rq, age);
 	d->nwaiting--;
-	if (rq->list == &d->queue)
+	if (v != NULL && rq->list == &v->queue) {
+		TAILQ_REMOVE(&d->queue, rq, queue);
 		d->nqueued--;
+		d->nparticular -= particular(d, v);
+		if (TAILQ_EMPTY(&v->queue)) {
+			TAILQ_REMOVE(&d->turns, v, turn);
+			d->nturns--;
+		}
+	}
 	rq->list = NULL;
+}
+
+/* Its image is there: it needs a worker, when it is its version's turn. */
+static void
+wait_for_worker(struct sv_dispatch *d, struct sv_request *rq, bool first)
+{
+	struct sv_version *v = rq->version;
+
+	if (TAILQ_EMPTY(&v->queue)) {
+		if (first)
+			TAILQ_INSERT_HEAD(&d->turns, v, turn);
+		else
+			TAILQ_INSERT_TAIL(&d->turns, v, turn);
+		d->nturns++;
+	}
+	if (first)
+		TAILQ_INSERT_HEAD(&d->queue, rq, queue);
+	else
+		TAILQ_INSERT_TAIL(&d->queue, rq, queue);
+	wait_in(d, &v->queue, rq, first);
+	d->nqueued++;
+	d->nparticular += particular(d, v);
+	rq->queued_us = tn_clock_us();
 }
 
 /* -- answering ------------------------------------------------------------ */
@@ -188,31 +209,8 @@ image_usable(struct sv_dispatch *d, const struct sv_version *v)
 {
 	const struct sv_generation *g = sv_pool_generation(d->pool);
 
-	return d->opt->isolation == TN_ISO_FRESH ||
+	return v->isolation == TN_ISO_FRESH ||
 	    (v->image != NULL && g != NULL && v->image->generation == g->number);
-}
-
-static void
-want_build(struct sv_dispatch *d, struct sv_version *v)
-{
-	struct sv_request *rq;
-	struct build *b;
-
-	if (v->building)
-		return;
-	if ((b = calloc(1, sizeof(*b))) == NULL) {
-		tn_log(TN_LOG_ERROR, "no memory to build an image");
-		return;			/* who waits for it runs into queue_timeout_ms */
-	}
-	b->d = d;
-	b->version = sv_version_ref(v);
-	if (v->contract != NULL)
-		strcpy(b->contract, v->contract->id);
-	else if ((rq = TAILQ_FIRST(&v->waiting)) != NULL)
-		strcpy(b->contract, rq->contract);
-	v->building = true;
-	TAILQ_INSERT_TAIL(&d->builds, b, link);
-	begin_builds(d);
 }
 
 /* rq has its version: wait for what it needs, a worker at best. */
@@ -220,11 +218,11 @@ static void
 enqueue(struct sv_dispatch *d, struct sv_request *rq, bool first)
 {
 	if (image_usable(d, rq->version)) {
-		wait_in(d, &d->queue, rq, first);
+		wait_for_worker(d, rq, first);
 		return;
 	}
 	wait_in(d, &rq->version->waiting, rq, first);
-	want_build(d, rq->version);
+	sv_builds_want(d->builds, rq->version);
 }
 
 static void
@@ -283,32 +281,19 @@ sv_dispatch_cancel(struct sv_dispatch *d, struct sv_request **rqp)
 
 /* -- to a worker ---------------------------------------------------------- */
 
-/* Fresh random bytes; a system call for each request would be felt. */
-static void
-draw_seed(struct sv_dispatch *d, char seed[SEED_BYTES])
-{
-	if (d->nseeds == 0) {
-		arc4random_buf(d->seeds, sizeof(d->seeds));
-		d->nseeds = SEEDS;
-	}
-	d->nseeds--;
-	memcpy(seed, d->seeds[d->nseeds], SEED_BYTES);
-	explicit_bzero(d->seeds[d->nseeds], SEED_BYTES);
-}
-
 /* 0, or a negative code as of sv_worker_invoke(). */
 static int
 hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 {
 	struct sv_version *v = rq->version;
-	struct sv_image *im = d->opt->isolation == TN_ISO_FRESH ? NULL : v->image;
-	char seed[SEED_BYTES], block[SV_HEAD_BYTES];
+	struct sv_image *im = v->isolation == TN_ISO_FRESH ? NULL : v->image;
+	char seed[SV_SEED_BYTES], block[SV_HEAD_BYTES];
 	struct tn_frame f = { .type = TN_FRAME_INVOKE };
 	int err;
 
-	draw_seed(d, seed);
+	sv_seed_draw(seed);
 	f.invoke = (struct tn_frame_invoke){
-		.isolation = (uint64_t)d->opt->isolation,
+		.isolation = (uint64_t)v->isolation,
 		.contract = tn_str(rq->contract),
 		.meta = tn_str(v->meta),
 		.function = tn_str(rq->function),
@@ -350,45 +335,85 @@ hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 	return 0;
 }
 
+/* Its image is gone meanwhile: they wait for another one. */
+static void
+wait_for_image(struct sv_dispatch *d, struct sv_version *v)
+{
+	struct sv_request *rq;
+
+	while ((rq = TAILQ_FIRST(&v->queue)) != NULL) {
+		wait_over(d, rq);
+		enqueue(d, rq, false);
+	}
+}
+
+/* The version's first request to this worker. */
+static void
+serve(struct sv_dispatch *d, struct sv_worker *w, struct sv_version *v)
+{
+	struct sv_request *rq = TAILQ_FIRST(&v->queue);
+	bool used_up = w->standby || v->isolation == TN_ISO_PROCESS;
+	int err;
+
+	wait_over(d, rq);
+	if (!TAILQ_EMPTY(&v->queue)) {	/* the others' turn */
+		TAILQ_REMOVE(&d->turns, v, turn);
+		TAILQ_INSERT_TAIL(&d->turns, v, turn);
+	}
+	err = hand(d, w, rq);
+	if (err == TN_ELIMIT) {
+		answer_fault(d, rq, TN_FAULT_BODY_SIZE, "the request does not fit in a frame");
+	} else if (err == TN_ENOMEM) {
+		answer_fault(d, rq, TN_FAULT_OVERLOAD, "no memory for its frame");
+	} else if (err != 0) {
+		/* Its end shows on its channel. */
+		sv_pool_unavailable(d->pool, w);
+		enqueue(d, rq, true);
+	} else if (used_up)
+		sv_pool_balance(d->pool);	/* another one is due */
+}
+
+/* A turn for each version that has a queue; false: nobody could be served. */
+static bool
+take_turns(struct sv_dispatch *d)
+{
+	struct sv_pool_want want;
+	struct sv_version *v;
+	struct sv_worker *w;
+	unsigned n = d->nturns;
+	bool served = false;
+
+	while (n-- > 0 && (v = TAILQ_FIRST(&d->turns)) != NULL &&
+	    sv_pool_has_room(d->pool, d->nparticular > 0)) {
+		if (!image_usable(d, v)) {
+			wait_for_image(d, v);
+			continue;
+		}
+		want = (struct sv_pool_want){ TAILQ_FIRST(&v->queue)->contract, v->isolation,
+		    v->image != NULL ? v->image->number : 0 };
+		if ((w = sv_pool_pick(d->pool, &want)) == NULL) {
+			TAILQ_REMOVE(&d->turns, v, turn);
+			TAILQ_INSERT_TAIL(&d->turns, v, turn);
+			continue;
+		}
+		serve(d, w, v);
+		served = true;
+	}
+	return served;
+}
+
 /* Hand out what waits while somebody has room. */
 static void
 pump(struct sv_dispatch *d)
 {
-	struct sv_request *rq;
-	struct sv_worker *w;
-	int err;
-
 	if (d->pumping) {		/* workers call back while they are given frames */
 		d->again = true;
 		return;
 	}
 	d->pumping = true;
-	do {
+	do
 		d->again = false;
-		while ((rq = TAILQ_FIRST(&d->queue)) != NULL) {
-			if (!image_usable(d, rq->version)) {
-				wait_over(d, rq);
-				enqueue(d, rq, false);
-				continue;
-			}
-			w = sv_pool_pick(d->pool, rq->version->image != NULL ?
-			    rq->version->image->number : 0);
-			if (w == NULL)
-				break;
-			wait_over(d, rq);
-			err = hand(d, w, rq);
-			if (err == TN_ELIMIT) {
-				answer_fault(d, rq, TN_FAULT_BODY_SIZE,
-				    "the request does not fit in a frame");
-			} else if (err == TN_ENOMEM) {
-				answer_fault(d, rq, TN_FAULT_OVERLOAD, "no memory for its frame");
-			} else if (err != 0) {
-				/* Its end shows on its channel. */
-				sv_pool_unavailable(d->pool, w);
-				enqueue(d, rq, true);
-			}
-		}
-	} while (d->again);
+	while (take_turns(d) || d->again);
 	d->pumping = false;
 	if (d->nqueued > 0)
 		sv_pool_balance(d->pool);
@@ -405,14 +430,41 @@ on_room(void *arg)
 		pump(d);
 }
 
+/*
+ * Workers wanted that have served nobody yet.  Those that one contract has for itself
+ * become more as others do, when a request has waited for a while.
+ */
+static unsigned
+unused_wanted(const struct sv_dispatch *d)
+{
+	uint64_t now = tn_clock_us();
+	const struct sv_request *rq;
+	const struct sv_version *v;
+	unsigned n = 0, looked = 0;
+
+	if (d->opt->worker_tenancy != TN_TENANCY_CONTRACT || d->nturns == 0)
+		return d->nparticular;
+	TAILQ_FOREACH(v, &d->turns, turn) {
+		rq = TAILQ_FIRST(&v->queue);
+		if (v->isolation == TN_ISO_PROCESS ||
+		    now - rq->queued_us >= SV_POLICY_GROW_US ||
+		    !sv_pool_serves(d->pool, rq->contract))
+			n++;
+		if (++looked == LOOK_MAX)
+			break;
+	}
+	return n;
+}
+
 static void
-on_queue(void *arg, unsigned *queued, uint64_t *head_since_us)
+on_demand(void *arg, struct sv_pool_demand *demand)
 {
 	const struct sv_dispatch *d = arg;
 	const struct sv_request *rq = TAILQ_FIRST(&d->queue);
 
-	*queued = d->nqueued;
-	*head_since_us = rq != NULL ? rq->queued_us : 0;
+	demand->queued = d->nqueued;
+	demand->since_us = rq != NULL ? rq->queued_us : 0;
+	demand->unused = unused_wanted(d);
 }
 
 /* A worker's word on how long it took is good for no more than the time that passed. */
@@ -501,18 +553,25 @@ on_orphan(void *arg, struct sv_worker *w, struct sv_request *rq, bool started)
 }
 
 static void
+on_fill(void *arg, const struct sv_generation *coming)
+{
+	struct sv_dispatch *d = arg;
+
+	sv_builds_fill(d->builds, coming);
+}
+
+static void
 on_generation(void *arg)
 {
 	struct sv_dispatch *d = arg;
-	const struct sv_generation *g = sv_pool_generation(d->pool);
-	struct sv_image *im, *next;
+	struct sv_version *v, *next;
 
-	for (im = TAILQ_FIRST(&d->images.lru); im != NULL; im = next) {
-		next = TAILQ_NEXT(im, link);
-		if (g == NULL || im->generation != g->number)
-			sv_image_drop(im->version);
+	sv_builds_taken_over(d->builds);
+	for (v = TAILQ_FIRST(&d->turns); v != NULL; v = next) {
+		next = TAILQ_NEXT(v, turn);
+		if (!image_usable(d, v))
+			wait_for_image(d, v);
 	}
-	begin_builds(d);
 	pump(d);
 }
 
@@ -549,33 +608,12 @@ on_kill_zygote(void *arg, uint64_t number)
 }
 
 static const struct sv_pool_ops pool_ops = {
-	.room = on_room, .queue = on_queue, .reply = on_reply, .log = on_log, .orphan = on_orphan,
-	.generation = on_generation, .ready = on_ready, .failed = on_failed,
+	.room = on_room, .demand = on_demand, .reply = on_reply, .log = on_log,
+	.orphan = on_orphan, .fill = on_fill, .generation = on_generation, .ready = on_ready, .failed = on_failed,
 	.want_zygote = on_want_zygote, .kill_zygote = on_kill_zygote,
 };
 
 /* -- images ----------------------------------------------------------------- */
-
-static unsigned
-parse_exports(struct tn_strv names)
-{
-	unsigned bits = 0;
-	size_t i;
-
-	for (i = 0; i < names.n; i++) {
-#define TAKE(name) if (tn_str_is(names.v[i], #name)) bits |= SV_EXPORT(name);
-		SV_EXPORTS(TAKE)
-#undef TAKE
-	}
-	return bits;
-}
-
-static void
-build_free(struct build *b)
-{
-	sv_version_unref(b->d->contracts, &b->version);
-	free(b);
-}
 
 /* What waits for the image goes on, or hears why not. */
 static void
@@ -598,142 +636,13 @@ drain_waiting(struct sv_dispatch *d, struct sv_version *v, enum tn_fault fault, 
 	}
 }
 
-/* The longest image that a worker can be sent beside the largest request. */
-static size_t
-image_max(const struct tn_options *o)
-{
-	return TN_FRAME_MAX - (size_t)o->body_max - INVOKE_MARGIN;
-}
-
-static enum tn_fault
-adopt(struct sv_dispatch *d, const struct build *b, struct tn_str delta, char *message, size_t size)
-{
-	if (delta.len == 0) {
-		snprintf(message, size, "its builder sent no image");
-		return TN_FAULT_COMPILE;
-	}
-	if (delta.len > image_max(d->opt)) {
-		snprintf(message, size, "what its module level makes takes %zu bytes, "
-		    "which is more than the %zu that fit in a frame", delta.len, image_max(d->opt));
-		return TN_FAULT_MEMORY;
-	}
-	if (sv_image_adopt(&d->images, b->version, b->generation, delta) != 0) {
-		snprintf(message, size, "no memory for its image");
-		return TN_FAULT_INTERNAL;
-	}
-	sv_images_fit(&d->images, d->opt->images_memory_max);
-	d->stats->images_evicted = d->images.evicted;
-	return TN_FAULT_NONE;
-}
-
 static void
-on_built(void *arg, const struct tn_frame_built *f, enum tn_fault fault, const char *text)
+on_built(void *arg, struct sv_version *v, enum tn_fault fault, const char *message)
 {
-	struct build *b = arg;
-	struct sv_dispatch *d = b->d;
-	struct sv_version *v = b->version;
-	const struct sv_generation *g = sv_pool_generation(d->pool);
-	char message[4096] = "";
-	unsigned exports = 0;
+	struct sv_dispatch *d = arg;
 
-	d->nbuilding--;
-	TAILQ_REMOVE(&d->building, b, link);
-	if (f == NULL && (g == NULL || g->number != b->generation)) {
-		/* The whole generation died, maybe of this: again with the next one. */
-		if (fault == TN_FAULT_COMPILE)
-			v->lost++;
-		TAILQ_INSERT_TAIL(&d->builds, b, link);
-		begin_builds(d);
-		return;
-	}
-	v->building = false;
-	v->lost = 0;
-	if (f == NULL)
-		snprintf(message, sizeof(message), "%s", text);
-	else if (f->fault != 0) {
-		fault = f->fault < TN_FAULT_MAX ? (enum tn_fault)f->fault : TN_FAULT_INTERNAL;
-		snprintf(message, sizeof(message), "%.*s", (int)f->message.len, f->message.p);
-	} else if ((exports = parse_exports(f->exports)) == 0) {
-		fault = TN_FAULT_COMPILE;
-		snprintf(message, sizeof(message), "the contract exports none of init, contract, "
-		    "get, post, fetch");
-	} else if (d->opt->isolation != TN_ISO_FRESH)
-		fault = adopt(d, b, f->delta, message, sizeof(message));
-	if (fault == TN_FAULT_NONE)
-		d->stats->images_built++;
-	else
-		d->stats->images_failed++;
-	sv_contracts_built(d->contracts, v, fault, message, exports);
 	drain_waiting(d, v, fault, message);
-	build_free(b);
-	begin_builds(d);
 	pump(d);
-}
-
-static void
-fail_build(struct build *b, enum tn_fault fault, const char *what, const char *why)
-{
-	struct sv_dispatch *d = b->d;
-	char message[160];
-
-	snprintf(message, sizeof(message), "%s: %s", what, why);
-	b->version->building = false;
-	d->stats->images_failed++;
-	sv_contracts_built(d->contracts, b->version, fault, message, 0);
-	drain_waiting(d, b->version, fault, message);
-	build_free(b);
-}
-
-/* What was built when a zygote died is built alone: should one die again, it was of that. */
-static bool
-may_begin(const struct sv_dispatch *d, const struct build *b)
-{
-	const struct build *other = TAILQ_FIRST(&d->building);
-
-	if (other == NULL)
-		return true;
-	return d->nbuilding < BUILDERS_MAX && b->version->lost == 0 && other->version->lost == 0;
-}
-
-static void
-begin_builds(struct sv_dispatch *d)
-{
-	const struct sv_generation *g = sv_pool_generation(d->pool);
-	struct tn_frame f = { .type = TN_FRAME_BUILD };
-	struct build *b;
-
-	while (g != NULL && (b = TAILQ_FIRST(&d->builds)) != NULL && may_begin(d, b)) {
-		TAILQ_REMOVE(&d->builds, b, link);
-		/* Nobody but us wants it any more. */
-		if (b->version->contract == NULL && TAILQ_EMPTY(&b->version->waiting)) {
-			b->version->building = false;
-			build_free(b);
-			continue;
-		}
-		if (b->version->lost >= LOST_MAX) {
-			fail_build(b, TN_FAULT_COMPILE, "not built any more",
-			    "a zygote died each time");
-			continue;
-		}
-		b->id = d->next_build++;
-		b->generation = g->number;
-		draw_seed(d, b->seed);
-		f.build = (struct tn_frame_build){
-			.id = b->id,
-			.contract = tn_str(b->contract),
-			.meta = tn_str(b->version->meta),
-			.source = { b->version->source, b->version->nsource },
-			.now = tn_clock_wall_ms(),
-			.seed = { b->seed, sizeof(b->seed) },
-		};
-		d->nbuilding++;
-		TAILQ_INSERT_TAIL(&d->building, b, link);
-		if (sv_pool_build(d->pool, &f, on_built, b) != 0) {
-			d->nbuilding--;
-			TAILQ_REMOVE(&d->building, b, link);
-			fail_build(b, TN_FAULT_INTERNAL, "no builder", "no memory");
-		}
-	}
 }
 
 /* -- what the contracts say -------------------------------------------------- */
@@ -741,7 +650,9 @@ begin_builds(struct sv_dispatch *d)
 static void
 on_build(void *arg, struct sv_version *v)
 {
-	want_build(arg, v);
+	struct sv_dispatch *d = arg;
+
+	sv_builds_want(d->builds, v);
 }
 
 static void
@@ -819,18 +730,19 @@ sv_dispatch_new(struct event_base *base, const struct tn_options *opt, struct sv
 	if (d == NULL)
 		return NULL;
 	*d = (struct sv_dispatch){ .base = base, .opt = opt, .stats = stats, .ops = ops, .arg = arg,
-	    .next_id = 1, .next_build = 1 };
+	    .next_id = 1 };
+	TAILQ_INIT(&d->turns);
 	TAILQ_INIT(&d->queue);
 	TAILQ_INIT(&d->waiting);
-	TAILQ_INIT(&d->builds);
-	TAILQ_INIT(&d->building);
 	sv_images_init(&d->images);
 	sv_head_init(&d->head);
 	d->pool = sv_pool_new(base, opt, stats, &pool_ops, d);
 	d->contracts = sv_contracts_new(base, opt, dir_fd, lower, stats, on_build, on_settled, d);
 	d->ev_tick = event_new(base, -1, EV_PERSIST, on_tick, d);
-	if (d->pool == NULL || d->contracts == NULL || d->ev_tick == NULL ||
-	    event_add(d->ev_tick, &tv) != 0)
+	if (d->pool != NULL && d->contracts != NULL)
+		d->builds = sv_builds_new(base, opt, stats, d->pool, d->contracts, &d->images,
+		    on_built, d);
+	if (d->builds == NULL || d->ev_tick == NULL || event_add(d->ev_tick, &tv) != 0)
 		sv_dispatch_free(&d);
 	return d;
 }
@@ -854,7 +766,6 @@ sv_dispatch_free(struct sv_dispatch **dp)
 {
 	struct sv_dispatch *d = *dp;
 	struct sv_request *rq;
-	struct build *b;
 
 	if (d == NULL)
 		return;
@@ -867,11 +778,7 @@ sv_dispatch_free(struct sv_dispatch **dp)
 	if (d->pool != NULL)
 		sv_pool_each(d->pool, free_frames, d);
 	sv_pool_free(&d->pool);		/* builders end unheard */
-	TAILQ_CONCAT(&d->builds, &d->building, link);
-	while ((b = TAILQ_FIRST(&d->builds)) != NULL) {
-		TAILQ_REMOVE(&d->builds, b, link);
-		build_free(b);
-	}
+	sv_builds_free(&d->builds);
 	sv_contracts_free(&d->contracts);
 	if (d->ev_tick != NULL)
 		event_free(d->ev_tick);

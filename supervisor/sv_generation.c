@@ -163,6 +163,17 @@ sv_generation_spawn(struct sv_generation *g, uint64_t worker, enum tn_zy_role ro
 }
 
 int
+sv_generation_end(struct sv_generation *g)
+{
+	struct tn_zy_cmd cmd = { .magic = TN_ZY_MAGIC, .op = TN_ZY_EXIT };
+
+	if (g->ending)
+		return 0;
+	g->ending = true;
+	return send_cmd(g, &cmd, NULL, 0);
+}
+
+int
 sv_generation_signal(struct sv_generation *g, uint64_t worker, int sig)
 {
 	struct tn_zy_cmd cmd = { .magic = TN_ZY_MAGIC, .op = TN_ZY_SIGNAL, .worker = worker,

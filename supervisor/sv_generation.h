@@ -27,6 +27,7 @@ struct sv_generation_ops {
 struct sv_generation {
 	uint64_t	 number;
 	bool		 ready;
+	bool		 ending;	/* told to */
 	uint32_t	 layers;	/* TN_LAYER_ bits in force */
 	uint32_t	 restore;	/* enum tn_restore: what its workers use */
 	uint64_t	 warm_us;
@@ -49,6 +50,8 @@ void sv_generation_free(struct sv_generation **g);
 /* fds: as tn_zygote.h says of SPAWN; still the caller's (duplicated if they must wait). */
 int sv_generation_spawn(struct sv_generation *g, uint64_t worker, enum tn_zy_role role,
     const int fds[2]);
+/* Exit after the last worker. */
+int sv_generation_end(struct sv_generation *g);
 int sv_generation_signal(struct sv_generation *g, uint64_t worker, int sig);
 
 #endif

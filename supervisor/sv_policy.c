@@ -5,31 +5,59 @@
 
 #include "sv_policy.h"
 
-struct sv_policy_out
-sv_policy_size(const struct sv_policy_in *in)
+static unsigned
+excess(unsigned a, unsigned b)
 {
-	struct sv_policy_out out = { 0 };
-	unsigned ready = in->idle + in->busy - in->pending;
-	unsigned have = ready + in->starting;
-	unsigned want = in->min;
+	return a > b ? a - b : 0;
+}
+
+static unsigned
+least(unsigned a, unsigned b)
+{
+	return a < b ? a : b;
+}
+
+/* Workers that are to take part, given those that do or will: `have`. */
+static unsigned
+wanted(const struct sv_policy_in *in, unsigned have, unsigned starting)
+{
+	unsigned want = in->min, more;
 
 	if (in->one_shot) {
 		/* A worker that is busy is as good as gone; keep min spares behind it, and one
 		 * for each request that waits. */
 		want = in->busy + (in->queued > in->min ? in->queued : in->min);
-	} else if (in->queued > 0 && in->head_wait_us >= SV_POLICY_GROW_US && in->starting == 0) {
-		unsigned more = have / 2 + 1;
-
-		if (more > in->queued)
-			more = in->queued;
+	} else if (in->queued > in->unused && in->head_wait_us >= SV_POLICY_GROW_US &&
+	    starting == 0) {
+		more = least(have / 2 + 1, in->queued);
 		if (have + more > want)
 			want = have + more;
 	}
-	if (want > in->max)
-		want = in->max;
-	if (want > have)
-		out.spawn = want - have;
-	out.retire_pending = in->pending > 0 && out.spawn == 0 && in->starting == 0;
+	return least(want, in->max);
+}
+
+struct sv_policy_out
+sv_policy_size(const struct sv_policy_in *in)
+{
+	struct sv_policy_out out = { 0 };
+	unsigned ready = in->idle + in->busy - in->pending;
+	/* In mode process those that take part are all unused. */
+	unsigned reserve = !in->one_shot && in->unused > in->standby_min ? in->unused :
+	    in->standby_min;
+	unsigned starting = excess(in->starting, excess(reserve, in->standby));
+	unsigned want = wanted(in, ready + starting, starting);
+	unsigned all = ready + in->leaving + in->standby + in->starting;
+
+	/* Who is more than a reserve takes part, too. */
+	out.promote = excess(want, ready);
+	if (excess(in->standby, reserve) > out.promote)
+		out.promote = excess(in->standby, reserve);
+	out.promote = least(out.promote, in->standby);
+	out.spawn = least(excess(excess(want, ready) + reserve, in->standby + in->starting),
+	    excess(in->max + in->standby_min, all));
+	/* Who is to be replaced goes when enough others are there, or none will come. */
+	out.retire = out.spawn == 0 && in->starting == 0 ? in->pending :
+	    least(in->pending, excess(ready + out.promote + in->pending, want));
 	return out;
 }
 
@@ -44,11 +72,7 @@ sv_policy_backoff(unsigned delay_ms)
 unsigned
 sv_policy_surplus(const struct sv_policy_in *in)
 {
-	unsigned have = in->idle + in->busy + in->starting;
-	unsigned over;
-
-	if (in->one_shot || in->queued > 0 || have <= in->min)
+	if (in->one_shot || in->queued > 0)
 		return 0;
-	over = have - in->min;
-	return over < in->idle ? over : in->idle;
+	return least(excess(in->idle + in->busy, in->min), in->idle);
 }

@@ -15,19 +15,29 @@
 
 struct sv_policy_in {
 	unsigned	min, max;	/* workers_min, workers_max */
+	unsigned	standby_min;	/* workers_standby */
 	unsigned	starting;	/* asked for, not ready yet */
+	unsigned	standby;	/* ready, and kept in reserve */
 	unsigned	idle, busy;	/* ready, not retiring; to be replaced ones included */
+	unsigned	leaving;	/* busy with the only request they will get; not in busy */
 	unsigned	pending;	/* of idle and busy: to be replaced, then retired */
 	unsigned	queued;		/* requests that wait for a worker */
+	unsigned	unused;		/* workers wanted for them that have served nobody yet */
 	uint64_t	head_wait_us;	/* how long the first of them has waited */
 	bool		one_shot;	/* isolation = process: a worker answers once */
 };
 
 struct sv_policy_out {
+	unsigned	promote;	/* of those in reserve, to take part from now on */
+	unsigned	retire;		/* of the pending ones, that can go now */
 	unsigned	spawn;		/* workers to ask for now */
-	bool		retire_pending;	/* no replacement is due: the pending ones can go */
 };
 
+/*
+ * Besides min to max workers that take part, standby_min are held in reserve: they
+ * replace at once who dies or is to be replaced, and serve who wants a process that
+ * has served nobody.  Every worker begins in reserve.
+ */
 struct sv_policy_out sv_policy_size(const struct sv_policy_in *in);
 
 /* Next delay after a death before READY, given the last one (0: none). */

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "sv_memory.h"
 #include "sv_policy.h"
 #include "tn_clock.h"
 #include "tn_fd.h"
@@ -24,9 +25,11 @@
 #define RETIRE_US		5000000u /* a retiring worker without frames goes by then */
 #define HANGUP_US		1000000u /* one that closed its channel has ended by then */
 #define REAP_US			5000000u /* one killed was reaped by then, or its zygote is deaf */
-#define CONSOLE_BURST		100u	/* records a second and builder */
 #define RESTORE_MAX_US		10000000u /* more is a lie */
 #define AFFINITY_SCAN		16	/* how many with room are looked at for the image */
+#define FILLED_US		5000000u /* the workers of a new generation are ready by then */
+#define OLD_MAX			2	/* generations that finish what they have */
+#define LOOKS_TICK		128u	/* workers whose memory is looked at in a tick */
 
 /* Somebody waits for a number of workers to be replaced. */
 struct recycle {
@@ -38,23 +41,11 @@ struct recycle {
 	uint64_t	 workers[];	/* their numbers */
 };
 
-struct builder {
-	TAILQ_ENTRY(builder) link;
-	struct sv_worker *w;
-	struct sv_stats	*stats;
-	struct tn_frame	 frame;		/* its texts are the caller's, alive until done */
-	sv_pool_built	*done;
+/* Somebody waits for a new generation. */
+struct rotation {
+	TAILQ_ENTRY(rotation) link;
+	sv_pool_rotated	*done;
 	void		*arg;
-	bool		 begun;		/* it has the contract: its death is that one's doing */
-	bool		 answered;
-	uint64_t	 answered_us;
-	struct tn_log_limit log_limit;
-	/* BUILT, kept until it is reaped */
-	struct tn_frame_built built;
-	char		*delta;
-	char		 message[4096];
-	struct tn_str	 exports[8];
-	char		 names[8][16];
 };
 
 struct sv_pool {
@@ -63,25 +54,37 @@ struct sv_pool {
 	struct sv_stats	*stats;
 	const struct sv_pool_ops *ops;
 	void		*arg;
-	struct sv_generation *current;	/* ready */
-	struct sv_generation *coming;	/* warming */
+	struct sv_generation *current;	/* serves */
+	struct sv_generation *coming;	/* warms up, is filled, gets its workers */
+	struct sv_generation *old[OLD_MAX];	/* finish what they have */
 	uint64_t	 coming_number;	/* asked of the master, 0: none */
 	uint64_t	 coming_since_us, current_since_us;
+	unsigned	 coming_workers; /* it takes over when so many are ready, 0: not filled yet */
+	uint64_t	 filled_us;	/* when they were asked for */
+	bool		 rotation_due;	/* a worker has crashed */
 	uint64_t	 next_generation, next_worker;
 	unsigned	 zygote_delay_ms;
 	unsigned	 delay_ms;	/* respawn back-off */
 	uint64_t	 not_before_us;
 	bool		 was_ready;
-	bool		 balancing, again;
+	bool		 balancing, again, promoted;
 	struct event	*ev_tick, *ev_balance, *ev_zygote;
 	struct tn_frame_decoder *decoder;
 	TAILQ_HEAD(, sv_worker) all;
 	TAILQ_HEAD(, sv_worker) available;
-	TAILQ_HEAD(, builder) builders;
+	TAILQ_HEAD(, sv_worker) standby;	/* by the same link */
+	struct sv_worker *look;			/* whose memory is looked at next, NULL: the first's */
+	TAILQ_HEAD(, rotation) rotations;
+	TAILQ_HEAD(, sv_builder) builders;
 	TAILQ_HEAD(, recycle) recycles;
 };
 
 static void want_zygote(struct sv_pool *p);
+static void take_over_if_ready(struct sv_pool *p);
+static void end_if_unused(struct sv_pool *p, struct sv_generation *g);
+static void take_over(struct sv_pool *p);
+static void bury(struct sv_pool *p, struct sv_generation *g);
+static struct sv_generation **old_slot(struct sv_pool *p);
 
 static bool
 alive(const struct sv_worker *w)
@@ -95,41 +98,80 @@ starting(const struct sv_worker *w)
 	return w->state == TN_WS_SPAWNED || w->state == TN_WS_WARMING;
 }
 
+/* Of the generation that serves. */
+static bool
+counts(const struct sv_pool *p, const struct sv_worker *w)
+{
+	return w->generation == p->current;
+}
+
 /* Returns how many processes there are, the dead that were not reaped included. */
 static unsigned
 count(struct sv_pool *p, struct sv_policy_in *in)
 {
+	struct sv_pool_demand demand = { 0 };
 	struct sv_worker *w;
-	uint64_t since = 0, now;
+	uint64_t now;
 	unsigned all = 0;
 
 	*in = (struct sv_policy_in){ .min = (unsigned)p->opt->workers_min,
 	    .max = (unsigned)p->opt->workers_max,
+	    .standby_min = (unsigned)p->opt->workers_standby,
 	    .one_shot = p->opt->isolation == TN_ISO_PROCESS };
 	TAILQ_FOREACH(w, &p->all, link) {
 		all++;
+		if (!counts(p, w))
+			continue;
 		in->starting += starting(w);
-		in->idle += alive(w) && w->state == TN_WS_IDLE;
-		in->busy += alive(w) && w->state == TN_WS_BUSY;
-		in->pending += alive(w) && w->retire_pending;
+		if (!alive(w))
+			continue;
+		if (w->standby) {
+			in->standby++;
+			continue;
+		}
+		in->idle += w->state == TN_WS_IDLE;
+		if (w->one_shot && !in->one_shot)
+			in->leaving++;
+		else
+			in->busy += w->state == TN_WS_BUSY;
+		in->pending += w->retire_pending;
 	}
-	p->ops->queue(p->arg, &in->queued, &since);
+	p->ops->demand(p->arg, &demand);
 	now = tn_clock_us();
-	in->head_wait_us = since > 0 && now > since ? now - since : 0;
+	in->queued = demand.queued;
+	in->unused = demand.unused;
+	in->head_wait_us = demand.since_us > 0 && now > demand.since_us ?
+	    now - demand.since_us : 0;
 	return all;
+}
+
+/* Out of the list that it is in. */
+static void
+unlist(struct sv_pool *p, struct sv_worker *w)
+{
+	if (!w->is_available)
+		return;
+	if (w->standby)
+		TAILQ_REMOVE(&p->standby, w, available);
+	else
+		TAILQ_REMOVE(&p->available, w, available);
+	w->is_available = false;
 }
 
 void
 sv_pool_touch(struct sv_pool *p, struct sv_worker *w)
 {
-	bool room = w->role == TN_ROLE_WORKER && sv_worker_room(w, (unsigned)p->opt->worker_depth);
-
-	if (w->is_available)
-		TAILQ_REMOVE(&p->available, w, available);
-	w->is_available = room;
-	if (!room)
+	unlist(p, w);
+	/* What a reserve was handed it has left. */
+	if (w->nframes > 0)
+		w->standby = false;
+	w->is_available = w->role == TN_ROLE_WORKER && counts(p, w) &&
+	    sv_worker_room(w, (unsigned)p->opt->worker_depth);
+	if (!w->is_available)
 		return;
-	if (w->state == TN_WS_IDLE)		/* the last to be used has the warmest cache */
+	if (w->standby)
+		TAILQ_INSERT_TAIL(&p->standby, w, available);
+	else if (w->state == TN_WS_IDLE)	/* the last to be used has the warmest cache */
 		TAILQ_INSERT_HEAD(&p->available, w, available);
 	else
 		TAILQ_INSERT_TAIL(&p->available, w, available);
@@ -138,24 +180,69 @@ sv_pool_touch(struct sv_pool *p, struct sv_worker *w)
 void
 sv_pool_unavailable(struct sv_pool *p, struct sv_worker *w)
 {
-	if (w->is_available)
-		TAILQ_REMOVE(&p->available, w, available);
-	w->is_available = false;
+	unlist(p, w);
+}
+
+bool
+sv_pool_has_room(const struct sv_pool *p, bool unused)
+{
+	return !TAILQ_EMPTY(&p->available) || (unused && !TAILQ_EMPTY(&p->standby));
+}
+
+bool
+sv_pool_serves(const struct sv_pool *p, const char *contract)
+{
+	const struct sv_worker *w;
+
+	TAILQ_FOREACH(w, &p->all, link)
+		if (counts(p, w) && alive(w) && strcmp(w->contract, contract) == 0)
+			return true;
+	return false;
+}
+
+/* One that has served nobody. */
+static struct sv_worker *
+pick_unused(struct sv_pool *p)
+{
+	struct sv_worker *w = TAILQ_FIRST(&p->standby);
+
+	if (w != NULL)
+		return w;
+	TAILQ_FOREACH(w, &p->available, available)
+		if (w->state == TN_WS_IDLE && sv_worker_unused(w))
+			return w;
+	return NULL;
+}
+
+/* One that serves this contract and no other. */
+static struct sv_worker *
+pick_tenant(struct sv_pool *p, const char *contract)
+{
+	struct sv_worker *w;
+
+	TAILQ_FOREACH(w, &p->available, available)
+		if (strcmp(w->contract, contract) == 0)
+			return w;
+	return pick_unused(p);
 }
 
 struct sv_worker *
-sv_pool_pick(struct sv_pool *p, uint64_t image)
+sv_pool_pick(struct sv_pool *p, const struct sv_pool_want *want)
 {
 	struct sv_worker *w, *first = TAILQ_FIRST(&p->available), *keeper = NULL;
 	unsigned n = 0;
 
+	if (want->isolation == TN_ISO_PROCESS)
+		return pick_unused(p);
+	if (p->opt->worker_tenancy == TN_TENANCY_CONTRACT)
+		return pick_tenant(p, want->contract);
 	TAILQ_FOREACH(w, &p->available, available) {
 		/* A busy one that knows the image is no better than an idle one. */
 		if (w->state != TN_WS_IDLE && w->state != first->state)
 			break;
-		if (w->image == image)
+		if (w->image == want->image)
 			return w;
-		if (keeper == NULL && sv_kept_find(&w->kept, image) >= 0)
+		if (keeper == NULL && sv_kept_find(&w->kept, want->image) >= 0)
 			keeper = w;
 		if (++n == AFFINITY_SCAN)
 			break;
@@ -230,6 +317,9 @@ account(struct sv_pool *p, struct sv_worker *w)
 		p->stats->workers_killed++;
 	else if (!clean)
 		p->stats->workers_crashed++;
+	/* Perhaps it has felt for the layout of memory, which all workers of a zygote share. */
+	if (!w->killed && WIFSIGNALED(st) && counts(p, w))
+		p->rotation_due = true;
 	if (clean && !w->killed)
 		return;
 	tn_log_begin(&r, TN_LOG_WARN, w->role == TN_ROLE_BUILDER ? "builder died" : "worker died");
@@ -281,20 +371,22 @@ back_off(struct sv_pool *p)
 	p->not_before_us = tn_clock_us() + p->delay_ms * 1000ull;
 }
 
+/* A new one is ready: where it is needed, or in reserve, as the policy says. */
 static void
-worker_ready(struct sv_pool *p)
+worker_ready(struct sv_pool *p, struct sv_worker *w)
 {
-	struct sv_worker *w;
 	struct sv_policy_in in;
 
+	if (w->generation == p->coming) {
+		take_over_if_ready(p);
+		return;
+	}
+	if (!counts(p, w)) {		/* asked for before the present one took over */
+		sv_worker_retire(w, TN_RETIRE_GENERATION);
+		return;
+	}
 	p->delay_ms = 0;
-	/* A replacement serves: one that was to be replaced can go, the oldest first. */
-	TAILQ_FOREACH(w, &p->all, link)
-		if (w->retire_pending && alive(w)) {
-			p->stats->workers_retired++;
-			sv_worker_retire(w, w->retire_reason);
-			break;
-		}
+	sv_pool_balance(p);
 	if (p->was_ready)
 		return;
 	count(p, &in);
@@ -310,9 +402,12 @@ on_worker_state(void *arg, struct sv_worker *w, enum tn_wstate old)
 	struct sv_pool *p = arg;
 	enum tn_wstate now = w->state;
 
-	sv_pool_touch(p, w);
-	if (now == TN_WS_IDLE && (old == TN_WS_SPAWNED || old == TN_WS_WARMING))
-		worker_ready(p);
+	if (now == TN_WS_IDLE && (old == TN_WS_SPAWNED || old == TN_WS_WARMING)) {
+		w->standby = true;
+		sv_pool_touch(p, w);
+		worker_ready(p, w);
+	} else
+		sv_pool_touch(p, w);
 	if (now == TN_WS_DEAD && old != TN_WS_DEAD) {
 		if ((old == TN_WS_SPAWNED || old == TN_WS_WARMING) && !w->generation->ready)
 			;		/* its zygote died: that has a back-off of its own */
@@ -324,11 +419,16 @@ on_worker_state(void *arg, struct sv_worker *w, enum tn_wstate old)
 		}
 	}
 	if (now == TN_WS_DEAD && w->exited && old == TN_WS_DEAD) {
+		struct sv_generation *g = w->generation;
+
 		/* Reaped: forget it. */
 		account(p, w);
+		if (p->look == w)
+			p->look = TAILQ_NEXT(w, link);
 		TAILQ_REMOVE(&p->all, w, link);
 		tell_recyclers(p, w);
 		sv_worker_free(&w);
+		end_if_unused(p, g);
 	} else if (w->is_available)
 		p->ops->room(p->arg);
 	if (now == TN_WS_DEAD || now == TN_WS_DRAINING)
@@ -340,159 +440,44 @@ static const struct sv_worker_ops worker_ops = {
 	.restored = on_worker_restored, .orphan = on_worker_orphan,
 };
 
-/* Builders: the same channel, other callbacks. */
-
-static void
-builder_free(struct builder *b)
-{
-	free(b->delta);
-	free(b);
-}
-
-static void
-on_builder_state(void *arg, struct sv_worker *w, enum tn_wstate old)
-{
-	struct builder *b = arg;
-	char text[160];
-
-	if (w->state == TN_WS_IDLE && old != TN_WS_IDLE && w->build_id == 0 && !b->answered) {
-		b->begun = true;
-		if (sv_worker_build(w, &b->frame) != 0)
-			sv_worker_kill(w);
-		return;
-	}
-	if (!(w->state == TN_WS_DEAD && w->exited && old == TN_WS_DEAD))
-		return;
-	if (!b->begun)
-		snprintf(text, sizeof(text), "its builder ended before it was ready");
-	else if (w->deadline_stage > 0)
-		snprintf(text, sizeof(text), "its module level did not end within deadline_ms");
-	else if (w->killed)
-		snprintf(text, sizeof(text), "its builder had to be killed");
-	else if (WIFSIGNALED(w->exit_status))
-		snprintf(text, sizeof(text), "its module level crashed the builder (signal %d)",
-		    WTERMSIG(w->exit_status));
-	else
-		snprintf(text, sizeof(text), "the builder died");
-	if (b->answered && WIFEXITED(w->exit_status) && WEXITSTATUS(w->exit_status) == 0)
-		b->done(b->arg, &b->built, TN_FAULT_NONE, NULL);
-	else
-		b->done(b->arg, NULL, b->begun ? TN_FAULT_COMPILE : TN_FAULT_INTERNAL, text);
-	sv_worker_free(&w);
-	builder_free(b);
-}
-
-static void
-on_builder_built(void *arg, struct sv_worker *w, const struct tn_frame_built *f)
-{
-	struct builder *b = arg;
-	size_t i, n = f->message.len < sizeof(b->message) ? f->message.len : sizeof(b->message) - 1;
-
-	(void)w;
-	b->answered = true;
-	b->answered_us = tn_clock_us();
-	b->built = *f;
-	if (n > 0)
-		memcpy(b->message, f->message.p, n);
-	b->built.message = (struct tn_str){ b->message, n };
-	b->built.delta = TN_STR("");
-	if (f->fault == 0 && f->delta.len > 0) {
-		if ((b->delta = malloc(f->delta.len)) == NULL) {
-			b->built.fault = TN_FAULT_INTERNAL;
-			b->built.message = TN_STR("no memory for its image");
-		} else {
-			memcpy(b->delta, f->delta.p, f->delta.len);
-			b->built.delta = (struct tn_str){ b->delta, f->delta.len };
-		}
-	}
-	b->built.exports = (struct tn_strv){ b->exports, 0 };
-	for (i = 0; i < f->exports.n && i < 8; i++) {
-		struct tn_str e = f->exports.v[i];
-
-		if (e.len >= sizeof(b->names[0]))
-			continue;
-		memcpy(b->names[i], e.p, e.len);
-		b->exports[b->built.exports.n++] = (struct tn_str){ b->names[i], e.len };
-	}
-}
-
-static void
-on_builder_orphan(void *arg, struct sv_worker *w, struct sv_request *rq, bool started)
-{
-	(void)arg;
-	(void)w;
-	(void)rq;
-	(void)started;
-}
-
-static void
-on_builder_log(void *arg, struct sv_worker *w, const struct sv_request *rq,
-    const struct tn_frame_log *f)
-{
-	struct builder *b = arg;
-	struct tn_log_record r;
-	uint64_t dropped = 0;
-
-	(void)w;
-	(void)rq;
-	if (!tn_log_allow(&b->log_limit, tn_clock_us(), &dropped)) {
-		b->stats->log_dropped++;
-		return;
-	}
-	tn_log_begin(&r, TN_LOG_INFO, "console");
-	tn_log_str(&r, "contract", b->frame.build.contract);
-	if (dropped > 0)
-		tn_log_u64(&r, "dropped", dropped);
-	tn_log_str(&r, "text", f->text);
-	tn_log_end(&r);
-}
-
-static void
-on_builder_reply(void *arg, struct sv_worker *w, struct sv_request *rq,
-    const struct tn_frame_reply *f)
-{
-	(void)arg;
-	(void)w;
-	(void)rq;
-	(void)f;
-}
-
-static const struct sv_worker_ops builder_ops = {
-	.state = on_builder_state, .reply = on_builder_reply, .log = on_builder_log,
-	.built = on_builder_built, .orphan = on_builder_orphan,
-};
-
 int
-sv_pool_build(struct sv_pool *p, struct tn_frame *build, sv_pool_built *done, void *arg)
+sv_pool_build(struct sv_pool *p, uint64_t generation, struct tn_frame *build,
+    sv_builder_built *done, void *arg)
 {
-	struct builder *b;
+	struct sv_generation *g = p->current;
+	struct sv_builder *b;
 
-	if (p->current == NULL)
+	if ((g == NULL || g->number != generation) && (g = p->coming) != NULL &&
+	    (!g->ready || g->number != generation))
+		g = NULL;
+	if (g == NULL)
 		return TN_EAGAIN;
-	if ((b = calloc(1, sizeof(*b))) == NULL)
+	b = sv_builder_new(p->base, p->opt, p->stats, g, p->next_worker, p->decoder, build, done,
+	    arg);
+	if (b == NULL)
 		return TN_ENOMEM;
-	b->frame = *build;
-	b->done = done;
-	b->arg = arg;
-	b->stats = p->stats;
-	b->log_limit.burst = CONSOLE_BURST;
-	b->w = sv_worker_new(p->base, p->opt, p->current, p->next_worker, TN_ROLE_BUILDER,
-	    p->decoder, &builder_ops, b);
-	if (b->w == NULL) {
-		free(b);
-		return TN_ENOMEM;
-	}
 	p->next_worker++;
-	snprintf(b->w->contract, sizeof(b->w->contract), "%.*s", (int)build->build.contract.len,
-	    build->build.contract.p);
 	TAILQ_INSERT_TAIL(&p->builders, b, link);
 	return 0;
 }
 
-static bool
-spawn(struct sv_pool *p)
+/* It has ended, and frees itself when it hears of it. */
+static void
+builder_exited(struct sv_pool *p, struct sv_builder *b, int status)
 {
-	struct sv_worker *w = sv_worker_new(p->base, p->opt, p->current, p->next_worker,
+	struct sv_generation *g = b->w->generation;
+
+	if (WIFSIGNALED(status) && !b->w->killed)
+		p->rotation_due = true;
+	TAILQ_REMOVE(&p->builders, b, link);
+	sv_worker_on_exited(b->w, status);
+	end_if_unused(p, g);
+}
+
+static bool
+spawn(struct sv_pool *p, struct sv_generation *g)
+{
+	struct sv_worker *w = sv_worker_new(p->base, p->opt, g, p->next_worker,
 	    TN_ROLE_WORKER, p->decoder, &worker_ops, p);
 
 	if (w == NULL) {
@@ -508,35 +493,87 @@ spawn(struct sv_pool *p)
 	return true;
 }
 
+/* The reserve that has waited longest takes part. */
+static void
+promote(struct sv_pool *p)
+{
+	struct sv_worker *w = TAILQ_FIRST(&p->standby);
+
+	if (w == NULL)
+		return;
+	unlist(p, w);
+	w->standby = false;
+	sv_pool_touch(p, w);
+}
+
+static void
+retire_pending(struct sv_pool *p, unsigned n)
+{
+	struct sv_worker *w, *next;
+
+	for (w = TAILQ_FIRST(&p->all); w != NULL && n > 0; w = next) {
+		next = TAILQ_NEXT(w, link);
+		if (!counts(p, w) || !w->retire_pending || !alive(w))
+			continue;
+		n--;
+		p->stats->workers_retired++;
+		sv_worker_retire(w, w->retire_reason);
+	}
+}
+
+/*
+ * Requests wait for workers that have served nobody, and there may not be more: those
+ * that have been idle longest make room.
+ */
+static void
+make_room(struct sv_pool *p, const struct sv_policy_in *in)
+{
+	unsigned coming = in->standby + in->starting;
+	unsigned n = in->unused > coming ? in->unused - coming : 0;
+	struct sv_worker *w, *oldest;
+
+	if (in->idle + in->busy + in->leaving + coming < in->max)
+		return;
+	for (; n > 0; n--) {
+		oldest = NULL;
+		TAILQ_FOREACH(w, &p->all, link)
+			if (counts(p, w) && alive(w) && !w->standby && w->state == TN_WS_IDLE &&
+			    !sv_worker_unused(w) &&
+			    (oldest == NULL || w->idle_since_us < oldest->idle_since_us))
+				oldest = w;
+		if (oldest == NULL)
+			return;
+		p->stats->workers_retired++;
+		sv_worker_retire(oldest, TN_RETIRE_TENANT);
+	}
+}
+
 static void
 balance(struct sv_pool *p)
 {
 	struct sv_policy_in in;
 	struct sv_policy_out out;
-	struct sv_worker *w;
 	uint64_t now;
-	unsigned all = count(p, &in), most = 2 * in.max;
+	unsigned all = count(p, &in), most = 2 * (in.max + in.standby_min), i;
 
 	out = sv_policy_size(&in);
-	if (out.spawn > 0) {
-		now = tn_clock_us();
-		if (now < p->not_before_us) {
-			balance_at(p, p->not_before_us - now);
+	for (i = 0; i < out.promote; i++)
+		promote(p);
+	p->promoted = p->promoted || out.promote > 0;
+	retire_pending(p, out.retire);
+	make_room(p, &in);
+	now = tn_clock_us();
+	if (out.spawn > 0 && now < p->not_before_us) {
+		balance_at(p, p->not_before_us - now);
+		return;
+	}
+	/* Replacements come first; but the replaced may not pile up if they do not go. */
+	for (; out.spawn > 0 && all < most; out.spawn--, all++)
+		if (!spawn(p, p->current)) {
+			back_off(p);
+			balance_at(p, p->delay_ms * 1000ull);
 			return;
 		}
-		/* Replacements come first; but the replaced may not pile up if they do not go. */
-		for (; out.spawn > 0 && all < most; out.spawn--, all++)
-			if (!spawn(p)) {
-				back_off(p);
-				balance_at(p, p->delay_ms * 1000ull);
-				return;
-			}
-	} else if (out.retire_pending)
-		TAILQ_FOREACH(w, &p->all, link)
-			if (w->retire_pending && alive(w)) {
-				p->stats->workers_retired++;
-				sv_worker_retire(w, w->retire_reason);
-			}
 	if (in.queued > 0 && !evtimer_pending(p->ev_balance, NULL))
 		balance_at(p, GROW_TICK_MS * 1000);
 }
@@ -555,6 +592,11 @@ sv_pool_balance(struct sv_pool *p)
 			balance(p);
 	} while (p->again);
 	p->balancing = false;
+	/* There is something to do for them, perhaps. */
+	if (p->promoted) {
+		p->promoted = false;
+		p->ops->room(p->arg);
+	}
 }
 
 static void
@@ -582,24 +624,68 @@ overdue(struct sv_pool *p, struct sv_worker *w, uint64_t now)
 	return w->killed || w->state == TN_WS_DEAD;
 }
 
+/* A generation is due when it is old, or a worker of it has crashed. */
+static void
+rotate_if_due(struct sv_pool *p, uint64_t now)
+{
+	uint64_t age = now - p->current_since_us;
+
+	if (p->current == NULL || p->coming_number != 0 || old_slot(p) == NULL ||
+	    evtimer_pending(p->ev_zygote, NULL))
+		return;
+	if ((p->opt->zygote_lifetime > 0 && age >= (uint64_t)p->opt->zygote_lifetime * 1000000) ||
+	    (p->rotation_due && age >= (uint64_t)p->opt->zygote_lifetime_min * 1000000) ||
+	    !TAILQ_EMPTY(&p->rotations))
+		want_zygote(p);
+}
+
+/* Some workers' memory, the next ones in the next tick; who has grown too much is replaced. */
+static void
+look_at_memory(struct sv_pool *p)
+{
+	struct sv_worker *w = p->look;
+	unsigned n;
+
+	for (n = 0; n < LOOKS_TICK; n++) {
+		if (w == NULL && (n > 0 || (w = TAILQ_FIRST(&p->all)) == NULL))
+			break;
+		if (w->pid > 0 && !w->exited)
+			sv_memory_of(w->pid, &w->private_bytes, &w->shared_bytes);
+		if (p->opt->worker_private_max > 0 && w->state == TN_WS_IDLE && alive(w) &&
+		    w->private_bytes > p->opt->worker_private_max && !w->retire_pending) {
+			w->retire_pending = true;
+			w->retire_reason = TN_RETIRE_MEMORY;
+		}
+		w = TAILQ_NEXT(w, link);
+	}
+	p->look = w;
+}
+
 static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct sv_pool *p = arg;
 	struct sv_worker *w, *next;
-	struct builder *b;
+	struct sv_builder *b;
 	struct sv_policy_in in;
 	uint64_t now = tn_clock_us();
 	unsigned surplus;
 
 	(void)fd;
 	(void)what;
-	if (p->coming_number != 0 && now - p->coming_since_us > ZYGOTE_READY_US) {
+	if (p->coming_workers > 0 && now - p->filled_us > FILLED_US) {
+		tn_log(TN_LOG_WARN, "generation %llu takes over before all its workers are ready",
+		    (unsigned long long)p->coming_number);
+		take_over(p);
+	} else if (p->coming_number != 0 && (p->coming == NULL || !p->coming->ready) &&
+	    now - p->coming_since_us > ZYGOTE_READY_US) {
 		tn_log(TN_LOG_ERROR, "zygote %llu is not ready after %u s",
 		    (unsigned long long)p->coming_number, ZYGOTE_READY_US / 1000000u);
 		p->coming_since_us = now;
 		p->ops->kill_zygote(p->arg, p->coming_number);
 	}
+	rotate_if_due(p, now);
+	look_at_memory(p);
 	count(p, &in);
 	surplus = sv_policy_surplus(&in);
 	for (w = TAILQ_FIRST(&p->all); w != NULL; w = next) {
@@ -610,7 +696,8 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 		    now - w->idle_since_us > RETIRE_US) {
 			tn_log(TN_LOG_WARN, "worker %d does not retire", (int)w->pid);
 			sv_worker_kill(w);
-		} else if (surplus > 0 && w->state == TN_WS_IDLE && !w->retire_pending &&
+		} else if (surplus > 0 && counts(p, w) && w->state == TN_WS_IDLE &&
+		    !w->standby && !w->retire_pending &&
 		    now - w->idle_since_us > (uint64_t)p->opt->workers_idle_ms * 1000) {
 			surplus--;
 			p->stats->workers_retired++;
@@ -619,7 +706,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	}
 	/* What a contract's module level made of its builder cannot be relied upon to end. */
 	TAILQ_FOREACH(b, &p->builders, link)
-		if (!overdue(p, b->w, now) && b->answered &&
+		if (!overdue(p, b->w, now) && b->answered_us != 0 &&
 		    now - b->answered_us > RETIRE_US) {
 			tn_log(TN_LOG_WARN, "builder %d does not end", (int)b->w->pid);
 			sv_worker_kill(b->w);
@@ -628,10 +715,10 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 }
 
 static struct sv_worker *
-find(struct sv_pool *p, uint64_t number, struct builder **bp)
+find(struct sv_pool *p, uint64_t number, struct sv_builder **bp)
 {
 	struct sv_worker *w;
-	struct builder *b;
+	struct sv_builder *b;
 
 	*bp = NULL;
 	TAILQ_FOREACH(w, &p->all, link)
@@ -649,7 +736,7 @@ static void
 on_spawned(void *arg, uint64_t number, pid_t pid, int *pidfd, int status)
 {
 	struct sv_pool *p = arg;
-	struct builder *b;
+	struct sv_builder *b;
 	struct sv_worker *w = find(p, number, &b);
 
 	if (w == NULL)
@@ -658,8 +745,9 @@ on_spawned(void *arg, uint64_t number, pid_t pid, int *pidfd, int status)
 		tn_log(TN_LOG_ERROR, "the zygote cannot fork: %s", strerror(status));
 		back_off(p);
 		if (b != NULL)
-			TAILQ_REMOVE(&p->builders, b, link);
-		sv_worker_on_exited(w, 127 << 8);
+			builder_exited(p, b, 127 << 8);
+		else
+			sv_worker_on_exited(w, 127 << 8);
 		return;
 	}
 	sv_worker_on_spawned(w, pid, pidfd);
@@ -669,37 +757,178 @@ static void
 on_exited(void *arg, uint64_t number, int status)
 {
 	struct sv_pool *p = arg;
-	struct builder *b;
+	struct sv_builder *b;
 	struct sv_worker *w = find(p, number, &b);
 
 	if (w == NULL)
 		return;
 	if (b != NULL)
-		TAILQ_REMOVE(&p->builders, b, link);
-	sv_worker_on_exited(w, status);
+		builder_exited(p, b, status);
+	else
+		sv_worker_on_exited(w, status);
+}
+
+/* ---- generations: one warms up and is filled, one serves, others finish ---- */
+
+static struct sv_generation **
+old_slot(struct sv_pool *p)
+{
+	for (unsigned i = 0; i < OLD_MAX; i++)
+		if (p->old[i] == NULL)
+			return &p->old[i];
+	return NULL;
+}
+
+static bool
+in_use(struct sv_pool *p, const struct sv_generation *g)
+{
+	struct sv_worker *w;
+	struct sv_builder *b;
+
+	TAILQ_FOREACH(w, &p->all, link)
+		if (w->generation == g)
+			return true;
+	TAILQ_FOREACH(b, &p->builders, link)
+		if (b->w->generation == g)
+			return true;
+	return false;
+}
+
+/* An old one without processes is told to end. */
+static void
+end_if_unused(struct sv_pool *p, struct sv_generation *g)
+{
+	for (unsigned i = 0; i < OLD_MAX; i++)
+		if (p->old[i] == g && g != NULL && !in_use(p, g))
+			(void)sv_generation_end(g);
+}
+
+static void
+tell_rotations(struct sv_pool *p, const char *error)
+{
+	struct rotation *r;
+	TAILQ_HEAD(, rotation) list = TAILQ_HEAD_INITIALIZER(list);
+
+	TAILQ_CONCAT(&list, &p->rotations, link);
+	while ((r = TAILQ_FIRST(&list)) != NULL) {
+		TAILQ_REMOVE(&list, r, link);
+		r->done(r->arg, error);
+		free(r);
+	}
+}
+
+/* The one before finishes what it has; who is starting there goes when it is ready. */
+static void
+leave_generation(struct sv_pool *p, struct sv_generation *g)
+{
+	struct sv_worker *w, *next;
+
+	*old_slot(p) = g;		/* there is one: see rotate_if_due() */
+	for (w = TAILQ_FIRST(&p->all); w != NULL; w = next) {
+		next = TAILQ_NEXT(w, link);
+		if (w->generation != g || !alive(w))
+			continue;
+		p->stats->workers_retired++;
+		sv_worker_retire(w, TN_RETIRE_GENERATION);
+	}
+	end_if_unused(p, g);
+}
+
+/* What is there of the coming generation serves from now on. */
+static void
+take_over(struct sv_pool *p)
+{
+	struct sv_generation *before = p->current;
+	struct sv_worker *w;
+	struct tn_log_record r;
+
+	p->current = p->coming;
+	p->current_since_us = tn_clock_us();
+	p->coming = NULL;
+	p->coming_number = 0;
+	p->coming_workers = 0;
+	p->rotation_due = false;
+	p->delay_ms = 0;		/* what could not be started was the last one's */
+	p->not_before_us = 0;
+	p->stats->generations++;
+	tn_log_begin(&r, TN_LOG_INFO, "zygote takes over");
+	tn_log_u64(&r, "generation", p->current->number);
+	tn_log_i64(&r, "pid", p->current->pid);
+	tn_log_ms(&r, "warm", p->current->warm_us);
+	tn_log_u64(&r, "image_bytes", p->current->image_bytes);
+	tn_log_end(&r);
+	TAILQ_FOREACH(w, &p->all, link)
+		sv_pool_touch(p, w);
+	p->ops->generation(p->arg);
+	sv_pool_balance(p);
+	if (before != NULL)
+		leave_generation(p, before);
+	p->ops->room(p->arg);
+	tell_rotations(p, NULL);
+}
+
+static void
+take_over_if_ready(struct sv_pool *p)
+{
+	struct sv_worker *w;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(w, &p->all, link)
+		n += w->generation == p->coming && alive(w);
+	if (p->coming_workers > 0 && n >= p->coming_workers)
+		take_over(p);
 }
 
 static void
 on_generation_ready(void *arg, struct sv_generation *g)
 {
 	struct sv_pool *p = arg;
-	struct tn_log_record r;
 
-	tn_log_begin(&r, TN_LOG_INFO, "zygote ready");
-	tn_log_u64(&r, "generation", g->number);
-	tn_log_i64(&r, "pid", g->pid);
-	tn_log_ms(&r, "warm", g->warm_us);
-	tn_log_u64(&r, "image_bytes", g->image_bytes);
-	tn_log_end(&r);
-	p->current = g;
-	p->current_since_us = tn_clock_us();
-	p->coming = NULL;
-	p->coming_number = 0;
-	p->delay_ms = 0;		/* what could not be started was the last one's */
-	p->not_before_us = 0;
-	p->stats->generations++;
-	p->ops->generation(p->arg);
-	sv_pool_balance(p);
+	if (p->current == NULL)
+		take_over(p);
+	else
+		p->ops->fill(p->arg, g);
+}
+
+void
+sv_pool_filled(struct sv_pool *p)
+{
+	struct sv_policy_in in;
+	unsigned n;
+
+	if (p->coming == NULL || !p->coming->ready || p->coming_workers > 0)
+		return;
+	count(p, &in);
+	n = in.idle + in.busy + in.standby;
+	if (n < in.min + in.standby_min)
+		n = in.min + in.standby_min;
+	p->filled_us = tn_clock_us();
+	while (p->coming_workers < n && spawn(p, p->coming))
+		p->coming_workers++;
+	if (p->coming_workers == 0)	/* as it is; the policy goes on trying */
+		take_over(p);
+}
+
+const struct sv_generation *
+sv_pool_coming(const struct sv_pool *p)
+{
+	return p->coming != NULL && p->coming->ready ? p->coming : NULL;
+}
+
+int
+sv_pool_rotate(struct sv_pool *p, sv_pool_rotated *done, void *arg)
+{
+	struct rotation *r;
+
+	if (p->current == NULL)
+		return TN_EAGAIN;
+	if ((r = calloc(1, sizeof(*r))) == NULL)
+		return TN_ENOMEM;
+	r->done = done;
+	r->arg = arg;
+	TAILQ_INSERT_TAIL(&p->rotations, r, link);
+	rotate_if_due(p, tn_clock_us());
+	return 0;
 }
 
 /* The next one, after a delay that grows from death to death. */
@@ -715,25 +944,23 @@ want_zygote_later(struct sv_pool *p)
 
 /* The zygote is gone, so are its workers: pid 1 takes its namespace along. */
 static void
-on_generation_dead(void *arg, struct sv_generation *g, const char *text)
+bury(struct sv_pool *p, struct sv_generation *g)
 {
-	struct sv_pool *p = arg;
 	struct sv_worker *w;
-	struct builder *b;
-	char last[200];
-	bool was_current = g == p->current;
+	struct sv_builder *b;
 	bool found;
+	unsigned i;
 
-	snprintf(last, sizeof(last), "%s", text);
-	tn_log(TN_LOG_ERROR, "zygote %llu is gone%s%s", (unsigned long long)g->number,
-	    last[0] != '\0' ? ": " : "", last);
-	p->ops->kill_zygote(p->arg, g->number);
-	if (was_current)
+	if (g == p->current)
 		p->current = NULL;
 	if (g == p->coming) {
 		p->coming = NULL;
 		p->coming_number = 0;
+		p->coming_workers = 0;
 	}
+	for (i = 0; i < OLD_MAX; i++)
+		if (p->old[i] == g)
+			p->old[i] = NULL;
 	g->ready = false;
 	/* While one of them is buried the others must not be handed what it had. */
 	TAILQ_FOREACH(w, &p->all, link)
@@ -762,6 +989,31 @@ on_generation_dead(void *arg, struct sv_generation *g, const char *text)
 			}
 	} while (found);
 	sv_generation_free(&g);
+}
+
+static void
+on_generation_dead(void *arg, struct sv_generation *g, const char *text)
+{
+	struct sv_pool *p = arg;
+	char last[200];
+	uint64_t number = g->number;
+	bool was_current = g == p->current, was_coming = g == p->coming;
+
+	snprintf(last, sizeof(last), "%s", text);
+	if (g->ending && last[0] == '\0')
+		tn_log(TN_LOG_INFO, "zygote %llu has ended", (unsigned long long)number);
+	else {
+		tn_log(TN_LOG_ERROR, "zygote %llu is gone%s%s", (unsigned long long)number,
+		    last[0] != '\0' ? ": " : "", last);
+		p->ops->kill_zygote(p->arg, number);
+	}
+	bury(p, g);
+	if (!was_current && !was_coming)
+		return;
+	if (was_coming) {
+		p->ops->fill(p->arg, NULL);
+		tell_rotations(p, last[0] != '\0' ? last : "the new zygote died");
+	}
 	if (!p->was_ready && !was_current) {
 		p->ops->failed(p->arg,
 		    last[0] != '\0' ? last : "the zygote died while it warmed up");
@@ -769,7 +1021,10 @@ on_generation_dead(void *arg, struct sv_generation *g, const char *text)
 	}
 	if (was_current && tn_clock_us() - p->current_since_us > ZYGOTE_STEADY_US)
 		p->zygote_delay_ms = 0;
-	if (p->current == NULL && p->coming_number == 0)
+	/* Half filled is better than none. */
+	if (p->current == NULL && p->coming != NULL && p->coming->ready)
+		take_over(p);
+	else if (p->coming_number == 0)
 		want_zygote_later(p);
 }
 
@@ -794,7 +1049,7 @@ on_zygote_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (p->current == NULL && p->coming_number == 0)
-		want_zygote(p);
+		want_zygote(p);		/* else it is not urgent: see rotate_if_due() */
 }
 
 void
@@ -821,6 +1076,7 @@ sv_pool_on_zygote(struct sv_pool *p, uint64_t number, int *fd, int *pidfd, int s
 	    strerror(status != 0 ? status : ENOMEM));
 	tn_log(TN_LOG_ERROR, "%s", text);
 	p->coming_number = 0;
+	tell_rotations(p, text);
 	if (!p->was_ready)
 		p->ops->failed(p->arg, text);
 	else
@@ -856,7 +1112,7 @@ sv_pool_recycle(struct sv_pool *p, pid_t pid, const char *contract, enum tn_reti
 	if ((rc = calloc(1, sizeof(*rc) + n * sizeof(rc->workers[0]))) == NULL)
 		return 0;
 	TAILQ_FOREACH(w, &p->all, link) {
-		if (!alive(w) && !starting(w))
+		if (!counts(p, w) || (!alive(w) && !starting(w)))
 			continue;
 		if ((pid != 0 && w->pid != pid) ||
 		    (contract != NULL && strcmp(w->contract, contract) != 0))
@@ -880,11 +1136,18 @@ sv_pool_recycle(struct sv_pool *p, pid_t pid, const char *contract, enum tn_reti
 void
 sv_pool_gauges(struct sv_pool *p)
 {
+	struct sv_worker *w;
 	struct sv_policy_in in;
 
 	count(p, &in);
-	p->stats->workers = in.idle + in.busy + in.starting;
+	p->stats->workers = in.idle + in.busy + in.starting + in.standby;
 	p->stats->workers_idle = in.idle;
+	p->stats->workers_standby = in.standby;
+	p->stats->workers_private_bytes = p->stats->workers_shared_bytes = 0;
+	TAILQ_FOREACH(w, &p->all, link) {
+		p->stats->workers_private_bytes += w->private_bytes;
+		p->stats->workers_shared_bytes += w->shared_bytes;
+	}
 }
 
 void
@@ -912,6 +1175,8 @@ sv_pool_new(struct event_base *base, const struct tn_options *opt, struct sv_sta
 	p->next_generation = p->next_worker = 1;
 	TAILQ_INIT(&p->all);
 	TAILQ_INIT(&p->available);
+	TAILQ_INIT(&p->standby);
+	TAILQ_INIT(&p->rotations);
 	TAILQ_INIT(&p->builders);
 	TAILQ_INIT(&p->recycles);
 	p->decoder = tn_frame_decoder_new(0);
@@ -929,8 +1194,9 @@ sv_pool_free(struct sv_pool **pp)
 {
 	struct sv_pool *p = *pp;
 	struct sv_worker *w;
-	struct builder *b;
+	struct sv_builder *b;
 	struct recycle *rc;
+	struct rotation *r;
 
 	if (p == NULL)
 		return;
@@ -941,15 +1207,20 @@ sv_pool_free(struct sv_pool **pp)
 	}
 	while ((b = TAILQ_FIRST(&p->builders)) != NULL) {
 		TAILQ_REMOVE(&p->builders, b, link);
-		sv_worker_free(&b->w);
-		builder_free(b);
+		sv_builder_free(&b);
 	}
 	while ((rc = TAILQ_FIRST(&p->recycles)) != NULL) {
 		TAILQ_REMOVE(&p->recycles, rc, link);
 		free(rc);
 	}
+	while ((r = TAILQ_FIRST(&p->rotations)) != NULL) {
+		TAILQ_REMOVE(&p->rotations, r, link);
+		free(r);
+	}
 	sv_generation_free(&p->current);
 	sv_generation_free(&p->coming);
+	for (unsigned i = 0; i < OLD_MAX; i++)
+		sv_generation_free(&p->old[i]);
 	tn_frame_decoder_free(&p->decoder);
 	if (p->ev_tick != NULL)
 		event_free(p->ev_tick);

@@ -7,23 +7,42 @@
 #ifndef SV_POOL_H
 #define SV_POOL_H
 
+#include "sv_builder.h"
 #include "sv_generation.h"
 #include "sv_stats.h"
 #include "sv_worker.h"
 
 struct sv_pool;
 
+/* What the dispatcher waits for. */
+struct sv_pool_demand {
+	unsigned	queued;		/* requests that wait for a worker */
+	unsigned	unused;		/* workers among those that must have served nobody yet */
+	uint64_t	since_us;	/* since when the first has waited; 0: nothing waits */
+};
+
+/* What a request asks of its worker. */
+struct sv_pool_want {
+	const char	*contract;
+	enum tn_isolation isolation;
+	uint64_t	image;		/* best one that has it at hand; 0: none */
+};
+
 struct sv_pool_ops {
 	/* Some worker has room. */
 	void (*room)(void *arg);
-	/* The dispatcher's queue: its length, and since when its head has waited (us, 0: empty). */
-	void (*queue)(void *arg, unsigned *queued, uint64_t *head_since_us);
+	void (*demand)(void *arg, struct sv_pool_demand *d);
 	void (*reply)(void *arg, struct sv_worker *w, struct sv_request *rq,
 	    const struct tn_frame_reply *f);
 	void (*log)(void *arg, struct sv_worker *w, const struct sv_request *rq,
 	    const struct tn_frame_log *f);
 	void (*orphan)(void *arg, struct sv_worker *w, struct sv_request *rq, bool started);
-	/* A generation is ready; images of earlier ones are worth nothing. */
+	/*
+	 * The next generation is warm, while another serves: make its images, then call
+	 * sv_pool_filled().  It may take over at once, or be lost: then NULL comes.
+	 */
+	void (*fill)(void *arg, const struct sv_generation *coming);
+	/* A generation has taken over; images of earlier ones are worth nothing. */
 	void (*generation)(void *arg);
 	/* workers_min workers are ready, for the first time. */
 	void (*ready)(void *arg);
@@ -47,21 +66,32 @@ void sv_pool_on_zygote_dead(struct sv_pool *p, uint64_t number, int status);
 /* The generation that serves; NULL: none yet, or just lost. */
 const struct sv_generation *sv_pool_generation(const struct sv_pool *p);
 
-/* A worker with room, one that has `image` at hand if there is one; NULL: none. */
-struct sv_worker *sv_pool_pick(struct sv_pool *p, uint64_t image);
+/* The one that is warm and will take over; NULL: none. */
+const struct sv_generation *sv_pool_coming(const struct sv_pool *p);
+/* Its images are made, as far as they will be: its workers come next, then it takes over. */
+void sv_pool_filled(struct sv_pool *p);
+/*
+ * Make a new generation, or wait for the one that is being made; done is called once:
+ * error NULL: it has taken over.  TN_ENOMEM; TN_EAGAIN: none serves that it could follow.
+ */
+typedef void sv_pool_rotated(void *arg, const char *error);
+int sv_pool_rotate(struct sv_pool *p, sv_pool_rotated *done, void *arg);
+
+/* A worker with room that may serve this; NULL: none. */
+struct sv_worker *sv_pool_pick(struct sv_pool *p, const struct sv_pool_want *want);
+/* Might sv_pool_pick() find one?  unused: for requests that want a worker which has served nobody. */
+bool sv_pool_has_room(const struct sv_pool *p, bool unused);
+/* Is there a worker that has served this contract last, or will? */
+bool sv_pool_serves(const struct sv_pool *p, const char *contract);
 /* It was given a frame, or proved to be of no use: update who has room. */
 void sv_pool_touch(struct sv_pool *p, struct sv_worker *w);
 void sv_pool_unavailable(struct sv_pool *p, struct sv_worker *w);
 /* The queue has grown: more workers may be due. */
 void sv_pool_balance(struct sv_pool *p);
 
-/*
- * A builder.  `done` is called once, after it was reaped: f is its BUILT or NULL when
- * it died; then text says how, and fault whose it is: the contract's (COMPILE) or ours.
- */
-typedef void sv_pool_built(void *arg, const struct tn_frame_built *f, enum tn_fault fault,
-    const char *text);
-int sv_pool_build(struct sv_pool *p, struct tn_frame *build, sv_pool_built *done, void *arg);
+/* Have an image made in this generation: the one that serves, or that comes. */
+int sv_pool_build(struct sv_pool *p, uint64_t generation, struct tn_frame *build,
+    sv_builder_built *done, void *arg);
 
 /*
  * Replace workers: one by pid, those that last ran a contract, or all (both

@@ -60,6 +60,7 @@ struct sv_request {
 	uint64_t	 received_us;	/* tn_clock_us() at its last byte */
 	/* the dispatcher's */
 	TAILQ_ENTRY(sv_request) age;	/* all that wait, oldest first */
+	TAILQ_ENTRY(sv_request) queue;	/* all that wait for a worker */
 	uint64_t	 id;
 	uint64_t	 queued_us;	/* since when it could run, if a worker had room */
 	uint64_t	 started_us;

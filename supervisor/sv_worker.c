@@ -288,7 +288,7 @@ on_reply(struct sv_worker *w, const struct tn_frame_reply *f)
 		atomic_store(&w->slots->timeout_id, 0);
 		evtimer_del(w->ev_sleep);
 	}
-	if (w->opt->isolation == TN_ISO_PROCESS) {
+	if (w->one_shot) {
 		w->retire_reason = TN_RETIRE_MODE;	/* it exits by itself */
 		step(w, TN_WEV_RETIRE);
 	}
@@ -355,7 +355,6 @@ on_frame(struct sv_worker *w, const struct tn_frame *f)
 			step(w, TN_WEV_FAULT);
 			break;
 		}
-		w->private_bytes = f->restored.private_bytes;
 		w->ops->restored(w->arg, w, &f->restored);
 		break;
 	default:
@@ -532,10 +531,16 @@ sv_worker_free(struct sv_worker **wp)
 }
 
 bool
+sv_worker_unused(const struct sv_worker *w)
+{
+	return w->contract[0] == '\0' && w->nframes == 0;
+}
+
+bool
 sv_worker_room(const struct sv_worker *w, unsigned depth)
 {
 	return (w->state == TN_WS_IDLE || (w->state == TN_WS_BUSY && w->nframes < depth)) &&
-	    !w->closed && !w->killed && !w->exited;
+	    !w->one_shot && !w->closed && !w->killed && !w->exited;
 }
 
 int
@@ -570,6 +575,7 @@ sv_worker_invoke(struct sv_worker *w, struct sv_request *rq, struct tn_frame *f,
 	if (im != NULL)
 		sv_kept_use(&w->kept, (unsigned)kept, im->number);
 	w->image = f->invoke.image;
+	w->one_shot = f->invoke.isolation == TN_ISO_PROCESS;
 	w->frame[w->nframes] = rq;
 	w->slot_of[w->nframes] = slot;
 	w->nframes++;

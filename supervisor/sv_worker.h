@@ -45,6 +45,8 @@ struct sv_worker {
 	TAILQ_ENTRY(sv_worker) link;		/* the pool's list of all */
 	TAILQ_ENTRY(sv_worker) available;	/* the pool's list of those with room */
 	bool		 is_available;
+	bool		 standby;		/* ready, in reserve */
+	bool		 one_shot;		/* it has the only frame it will ever get */
 	uint64_t	 number;		/* unique in this front's life */
 	enum tn_zy_role	 role;
 	struct sv_generation *generation;
@@ -53,7 +55,7 @@ struct sv_worker {
 	int		 pidfd;
 	uint64_t	 born_us, idle_since_us;
 	uint64_t	 requests, max_requests;
-	uint64_t	 private_bytes;
+	uint64_t	 private_bytes, shared_bytes; /* resident memory when last looked at */
 	uint64_t	 image;			/* number of the image that it ran last */
 	struct sv_kept	 kept;			/* that one and others */
 	char		 contract[SV_CONTRACT_MAX + 1];
@@ -95,6 +97,9 @@ struct sv_worker *sv_worker_new(struct event_base *base, const struct tn_options
     struct sv_generation *g, uint64_t number, enum tn_zy_role role,
     struct tn_frame_decoder *decoder, const struct sv_worker_ops *ops, void *arg);
 void sv_worker_free(struct sv_worker **w);
+
+/* Has it served nobody yet, and has nobody's frame? */
+bool sv_worker_unused(const struct sv_worker *w);
 
 /* Has it room for one more frame? */
 bool sv_worker_room(const struct sv_worker *w, unsigned depth);

@@ -18,6 +18,10 @@
 #define F_SEAL_WRITE	0x0008
 #endif
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+
 #define HEADER_BYTES	((sizeof(struct wk_arena_header) + 63) & ~(size_t)63)
 
 static size_t arena_size;
@@ -86,6 +90,12 @@ wk_arena_map_base(int fd)
 		return TN_ESYS;
 	base_used = wk_arena_used();
 	return 0;
+}
+
+void
+wk_arena_populate(void)
+{
+	(void)madvise(WK_ARENA_BASE, base_used, MADV_POPULATE_READ);
 }
 
 size_t

@@ -64,6 +64,14 @@ size_t wk_arena_used(void);
 /* The same of the base; behind them it is zeros, in the shadow not to be read. */
 size_t wk_arena_base_used(void);
 
+/*
+ * Map the arena's base pages now rather than one by one when they are first read.  Who
+ * has written to the arena before, and forks then, hands them on to its children: else
+ * the kernel leaves it to them to fault for what a file has.  A hint, without effect
+ * before Linux 5.14.
+ */
+void wk_arena_populate(void);
+
 /* No more writes to the base, by anybody; map_shared mappings must be gone. */
 int wk_arena_seal(int fd);
 /* Forget all private pages: the arena is the base again. */

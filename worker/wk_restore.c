@@ -364,6 +364,24 @@ wk_restore(void)
 	return put_back_all();
 }
 
+int
+wk_restore_learn(void)
+{
+	if (rs.how == WK_RESTORE_DROP || find() != 0)
+		return wk_restore_base();
+	return wk_arena_drop();		/* what is hot is remembered */
+}
+
+void
+wk_restore_expect(void)
+{
+	if (rs.how == WK_RESTORE_DROP)
+		forget();
+	else
+		put_back_hot();
+	rs.faults = fault_count();
+}
+
 size_t
 wk_restore_audit(size_t *first)
 {

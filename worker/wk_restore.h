@@ -72,6 +72,14 @@ int wk_restore_base(void);
 int wk_restore(void);
 
 /*
+ * For a zygote: what was written since wk_restore_base() will be written again by its
+ * children.  The arena is the base again, without pages of the process's own.
+ */
+int wk_restore_learn(void);
+/* In a child, after wk_restore_choose(): have those pages at once, not at the first request. */
+void wk_restore_expect(void);
+
+/*
  * Compare the arena with the image, without trust in what restore believes:
  * how many pages differ; *first is the first one's index.
  */

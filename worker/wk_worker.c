@@ -110,6 +110,7 @@ wk_worker_prepare(const struct tn_zy_setup *setup, struct tn_slots *slots)
 	if (rc != 0)
 		return rc;
 	(void)wk_restore_choose(WK_PAGEMAP_FD, (enum wk_restore_how)setup->restore);
+	wk_restore_expect();
 	wk_host_set_sink(send_log, NULL);
 	return wk_deadline_install(slots);
 }

@@ -42,6 +42,7 @@
 #include "wk_heap.h"
 #include "wk_pagemap.h"
 #include "wk_random.h"
+#include "wk_rehearsal.h"
 #include "wk_restore.h"
 #include "wk_worker.h"
 
@@ -218,6 +219,8 @@ choose_restore(void)
 	tn_fd_close(&low);
 	fd = zy.proc_fd < 0 ? -1 : openat(zy.proc_fd, "self/pagemap", O_RDONLY | O_CLOEXEC);
 	zy.setup.restore = wk_restore_choose(fd, (enum wk_restore_how)zy.setup.restore);
+	if (wk_rehearse() != 0)
+		fail(TN_EXIT_FAILURE, "the base heap cannot be put back: %s", strerror(errno));
 	tn_fd_close(&fd);
 	if (zy.setup.restore == TN_RESTORE_DROP)
 		tn_fd_close(&zy.proc_fd);

@@ -165,7 +165,7 @@ class Server:
         self.env = dict(os.environ, **(env or {}))
 
         options = {"listen": f"127.0.0.1:{self.http_port}", "contracts": self.contracts,
-                   "run_dir": self.run_dir, "state_dir": self.state_dir, "workers_min": 2,
+                   "run_dir": self.run_dir, "state_dir": self.state_dir, "workers_min": 2, "workers_standby": 0,
                    "log_level": "debug", "audit": "always", **options}
         if fake is not None:
             self.fake = Fake(self.dir, fake)

@@ -77,7 +77,7 @@ def test_manual_page_has_every_option():
 def test_manual_page_has_every_command():
     page = (BUILD / "supervisor/tana-ctl.8").read_text()
     commands = re.findall(r'^TN_COMMAND\(\w+,\s*"(\w+)"', (SOURCE / "common/commands.def").read_text(), re.MULTILINE)
-    assert len(commands) == 8
+    assert "workers" in commands and len(commands) == len(set(commands))
     for name in commands:
         assert re.search(rf"^\.It Cm {name}\b", page, re.MULTILINE), name
 
@@ -554,8 +554,13 @@ STATUS = {"version": "0.1.0", "pid": 1234, "state": "serving", "uptime_seconds":
           "duktape": "source", "workers": 4, "contracts": 3,
           "layers": ["pidns", "seccomp"]}
 WORKERS = [{"pid": 4242, "generation": 1, "state": "idle", "contract": "hello", "requests": 17, "age": 75.25,
-            "memory": 3 << 20},
-           {"pid": 7, "generation": 12, "state": "busy", "contract": "", "requests": 0, "age": 0.5, "memory": 512}]
+            "private_bytes": 3 << 20, "shared_bytes": 5 << 20, "images": 2, "frames": 0},
+           {"pid": 7, "generation": 12, "state": "standby", "contract": "", "requests": 0, "age": 0.5,
+            "private_bytes": 512, "shared_bytes": 0, "images": 0, "frames": 0}]
+CONTRACTS = [{"contract": "hello", "state": "serving", "version": 3, "isolation": "snapshot", "allow": "GET, HEAD",
+              "requests": 17, "image_bytes": 5 << 10},
+             {"contract": "broken", "state": "failed", "version": 0, "isolation": "", "allow": "", "requests": 1,
+              "image_bytes": 0}]
 STATS = {"requests": 12, "workers": 4,
          "phases": {"queue": {"count": 12, "mean_us": 15, "p50_us": 11, "p99_us": 1700, "max_us": 2500}}}
 
@@ -573,11 +578,23 @@ def test_ctl_workers_is_a_table_or_json(fake):
     server = fake({"workers": WORKERS})
     lines = ctl(server, "workers").stdout.splitlines()
     assert [line.split() for line in lines] == [
-        ["PID", "GENERATION", "STATE", "CONTRACT", "REQUESTS", "AGE", "MEMORY"],
-        ["4242", "1", "idle", "hello", "17", "1m15s", "3.0M"],
-        ["7", "12", "busy", "-", "0", "0s", "512"]]
+        ["PID", "GENERATION", "STATE", "CONTRACT", "REQUESTS", "AGE", "PRIVATE", "SHARED", "IMAGES"],
+        ["4242", "1", "idle", "hello", "17", "1m15s", "3.0M", "5.0M", "2"],
+        ["7", "12", "standby", "-", "0", "0s", "512", "0", "0"]]
     assert len({len(line) for line in lines}) == 1
     assert json.loads(ctl(server, "workers", "--json").stdout) == WORKERS
+
+
+def test_ctl_contracts_is_a_table_or_json(fake):
+    server = fake({"contracts": CONTRACTS})
+    lines = ctl(server, "contracts").stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["CONTRACT", "hello", "broken"]
+    assert lines[1].split() == ["hello", "serving", "3", "snapshot", "GET,", "HEAD", "17", "5.0K"]
+    assert json.loads(ctl(server, "contracts", "--json").stdout) == CONTRACTS
+
+
+def test_ctl_rotate_says_what_serves_now(fake):
+    assert ctl(fake({"rotate": {"generation": 7}}), "rotate").stdout == "generation 7 serves\n"
 
 
 def test_ctl_stats_has_values_and_phases(fake):

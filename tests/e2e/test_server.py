@@ -257,8 +257,9 @@ def test_workers_are_listed_with_real_pids(server):
         for _ in range(10):
             listed = server.workers()
             for w in listed:
-                assert set(w) == {"pid", "generation", "state", "contract", "requests", "age", "memory"}
-                assert w["pid"] > 1 and w["state"] in states and w["state"] != "dead"
+                assert set(w) == {"pid", "generation", "state", "contract", "requests", "age", "private_bytes",
+                                  "shared_bytes", "images", "frames"}
+                assert w["pid"] > 1 and w["state"] in {*states, "standby"} - {"dead"}
             assert len({w["pid"] for w in listed}) == len(listed)
             load.wait(1)
     assert {w["pid"] for w in server.workers()} & set(server.worker_pids())

@@ -3,6 +3,7 @@ does, and that no contract gets further than its own request."""
 
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -11,6 +12,7 @@ import time
 
 import pytest
 
+from conftest import SOURCE
 from zygote_harness import (
     ALWAYS, BUILD, BUILDER, CMD, DELTA, ENTRY, EXIT, FAULTS, FRESH, IMAGES_MAX, MAGIC, PROCESS, REUSE, REVOKED,
     RUNNING, SETUP, SCAN, SIGNAL, SNAPSHOT, SPAWN, SPAWNED, STAY, WORKER, Gone, Zygote, encode)
@@ -108,7 +110,8 @@ def test_worker_is_ready_with_version_and_generation(zygote):
     w = zygote.spawn()
     frame = w.receive()
     assert frame.type == "ready"
-    assert frame["version"] == 1
+    said = re.search(r"TN_FRAMES_VERSION (\d+)", (SOURCE / "common/frames.def").read_text()).group(1)
+    assert frame["version"] == int(said)
     assert frame["generation"] == zygote.generation
     w.close()
 

@@ -32,7 +32,7 @@ teardown(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < 4; i++)
-		sv_image_drop(&v[i]);
+		sv_image_drop(&v[i].image);
 	return 0;
 }
 

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tn_fd.h"
@@ -547,6 +549,51 @@ the_audit_knows_the_images_pages(void **state)
 	free_images();
 }
 
+/* What one process has learned another begins with, and its arena is the base all the same. */
+static void
+a_child_begins_with_the_pages_that_were_learned(void **state)
+{
+	const unsigned pages = 100;
+	struct rusage before, after;
+	unsigned n;
+	pid_t pid;
+	int status;
+
+	(void)state;
+	have();
+	map_image(17);
+	for (n = 0; n < pages; n++)
+		write_page(5 * n);
+	assert_int_equal(wk_restore_learn(), 0);
+	wk_arena_populate();
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		int mine = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+		size_t first;
+
+		if (wk_restore_choose(mine, way) != way)
+			_exit(2);
+		wk_restore_expect();
+		if (wk_restore_audit(&first) != 0 || memcmp(WK_ARENA_BASE, reference, ARENA) != 0)
+			_exit(3);
+		(void)getrusage(RUSAGE_SELF, &before);
+		for (n = 0; n < pages; n++)
+			write_page(5 * n);
+		(void)getrusage(RUSAGE_SELF, &after);
+		if (way != WK_RESTORE_DROP && after.ru_minflt - before.ru_minflt > pages / 4)
+			_exit(4);
+		write_page(5 * pages + 1);
+		if (wk_restore() != 0 || wk_restore_audit(&first) != 0 ||
+		    memcmp(WK_ARENA_BASE, reference, ARENA) != 0)
+			_exit(5);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_arena(reference);
+}
+
 #define WAY(fn, how) { #fn " (" #how ")", fn, setup, NULL, &ways[WK_RESTORE_##how] }
 #define CASE(fn) WAY(fn, SCAN), WAY(fn, PAGEMAP), WAY(fn, DROP)
 
@@ -570,6 +617,7 @@ main(void)
 		CASE(large_image_takes_turns_with_small_ones),
 		CASE(image_survives_learning_anew_and_too_many_pages),
 		CASE(the_audit_knows_the_images_pages),
+		CASE(a_child_begins_with_the_pages_that_were_learned),
 	};
 	int failed = cmocka_run_group_tests_name("wk_restore", tests, NULL, NULL);
 
