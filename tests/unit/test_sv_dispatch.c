@@ -65,6 +65,48 @@ an_unknown_contract_and_a_method_it_has_not_are_answered_without_a_worker(void *
 }
 
 static void
+a_function_that_is_asked_for_answers_whatever_the_method(void **state)
+{
+	struct result r = { 0 }, s = { 0 };
+	struct sv_request *rq;
+	struct proc *w;
+	unsigned i;
+
+	(void)state;
+	serve();
+	load("a");
+	for (i = 0; i < 2; i++) {
+		rq = sv_request_new();
+		strcpy(rq->contract, "a");
+		rq->method = TN_STR("POST");
+		rq->wanted = i == 0 ? "get" : "contract";
+		rq->block = TN_STR("{}");
+		rq->caller = TN_STR("\"anna\"");
+		rq->input = TN_STR("[1]");
+		rq->done = on_done;
+		rq->done_arg = i == 0 ? &r : &s;
+		rq->received_us = tn_clock_us();
+		sv_dispatch_submit(t.d, &rq);
+	}
+	assert_fault(&s, TN_FAULT_METHOD);
+	w = worker(0);
+	take(w);
+	assert_true(tn_str_is(w->f.invoke.function, "get"));
+	assert_true(tn_str_is(w->f.invoke.method, "POST"));
+	assert_true(tn_str_is(w->f.invoke.block, "{}"));
+	assert_true(tn_str_is(w->f.invoke.caller, "\"anna\""));
+	assert_true(tn_str_is(w->f.invoke.input, "[1]"));
+	reply(w, "hello");
+	assert_answered(&r, "hello");
+	/* Who says nothing gets the server's own block, and names nobody. */
+	get(&r, "a");
+	take(w);
+	assert_true(w->f.invoke.block.len > 2);
+	assert_int_equal(w->f.invoke.caller.len + w->f.invoke.input.len, 0);
+	reply(w, "");
+}
+
+static void
 a_worker_that_has_the_image_is_preferred_and_not_sent_it_again(void **state)
 {
 	struct result a = { 0 }, b = { 0 }, c = { 0 };
@@ -1253,6 +1295,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(the_first_request_waits_for_its_image_and_for_a_worker),
 		TEST(an_unknown_contract_and_a_method_it_has_not_are_answered_without_a_worker),
+		TEST(a_function_that_is_asked_for_answers_whatever_the_method),
 		TEST(a_worker_that_has_the_image_is_preferred_and_not_sent_it_again),
 		TEST(a_worker_gets_no_more_frames_than_its_depth),
 		TEST(a_frame_that_was_not_started_goes_to_another_worker),
