@@ -13,6 +13,9 @@ fuzz_tests += %D%/fuzz_http
 fuzz_tests += %D%/fuzz_invoke
 %C%_fuzz_invoke_SOURCES = %D%/fuzz_invoke.c %D%/replay.c %D%/fuzz.h
 %C%_fuzz_invoke_LDADD = $(SV_LIBS)
+fuzz_tests += %D%/fuzz_client
+%C%_fuzz_client_SOURCES = %D%/fuzz_client.c %D%/replay.c %D%/fuzz.h
+%C%_fuzz_client_LDADD = $(SV_LIBS)
 check_PROGRAMS += $(fuzz_tests)
 TESTS += $(fuzz_tests)
 EXTRA_DIST += %D%/corpus
@@ -22,9 +25,11 @@ FUZZ_CC = clang
 FUZZ_CFLAGS = -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
 fuzz_http_sources = $(patsubst %,$(top_srcdir)/supervisor/sv_%.c, \
 	forwarded http http_check http_conn http_reply request route stats)
+fuzz_client_sources = $(patsubst %,$(top_srcdir)/supervisor/sv_%.c, \
+	accept client http_check http_reply invoke request route stats)
 fuzz_invoke_sources = $(patsubst %,$(top_srcdir)/supervisor/sv_%.c, \
 	http_check http_reply invoke request route)
-CLEANFILES += frame.fuzzer http.fuzzer invoke.fuzzer options.fuzzer rpc.fuzzer
+CLEANFILES += client.fuzzer frame.fuzzer http.fuzzer invoke.fuzzer options.fuzzer rpc.fuzzer
 .PHONY: fuzzers
 fuzzers:
 	for t in $(fuzz_targets); do \
@@ -38,3 +43,6 @@ fuzzers:
 	$(FUZZ_CC) -std=gnu17 $(FUZZ_CFLAGS) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) \
 	    -o invoke.fuzzer $(top_srcdir)/tests/fuzz/fuzz_invoke.c $(top_srcdir)/common/*.c \
 	    $(fuzz_invoke_sources) $(MSGPACK_LIBS) $(CONFUSE_LIBS) $(HTTP_PARSER_LIBS) $(JANSSON_LIBS) -lm
+	$(FUZZ_CC) -std=gnu17 $(FUZZ_CFLAGS) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) \
+	    -o client.fuzzer $(top_srcdir)/tests/fuzz/fuzz_client.c $(top_srcdir)/common/*.c \
+	    $(fuzz_client_sources) $(MSGPACK_LIBS) $(CONFUSE_LIBS) $(EVENT_LIBS) $(HTTP_PARSER_LIBS) -lm
