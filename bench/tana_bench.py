@@ -184,7 +184,7 @@ UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 
 
 def wrk(port, connections, seconds, path="/hello", script=None, timeout=10):
-    """{rate, p50, p99 (ms), errors, requests, stderr}"""
+    """{rate, p50, p99 (ms), requests, errors, failed: those without any answer, stderr}"""
     program = find("wrk") or die("no wrk (Debian: wrk)")
     done = subprocess.run([program, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", f"{timeout}s", "--latency",
                            *(["-s", str(script)] if script else []), f"http://127.0.0.1:{port}{path}"],
@@ -194,7 +194,7 @@ def wrk(port, connections, seconds, path="/hello", script=None, timeout=10):
     def ms(percent):
         n, unit = re.search(rf"^\s+{percent}%\s+([\d.]+)(us|ms|s|m)\s*$", out, re.M).groups()
         return float(n) * UNITS[unit]
-    errors = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout) (\d+)", out))
-    errors += sum(int(n) for n in re.findall(r"Non-2xx or 3xx responses: (\d+)", out))
+    failed = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout) (\d+)", out))
+    errors = failed + sum(int(n) for n in re.findall(r"Non-2xx or 3xx responses: (\d+)", out))
     return {"rate": float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)), "p50": ms(50), "p99": ms(99),
-            "errors": errors, "requests": int(re.search(r"(\d+) requests in", out).group(1)), "stderr": done.stderr}
+            "errors": errors, "failed": failed, "requests": int(re.search(r"(\d+) requests in", out).group(1)), "stderr": done.stderr}

@@ -15,7 +15,7 @@ import pytest
 from conftest import SANITIZED
 
 ISOLATED = ("snapshot", "process", "fresh")
-DEADLINE = 2000 if SANITIZED else 300
+DEADLINE = 2000 if SANITIZED else 500
 
 LOOK = r"""
 var G = Function('return this')();
@@ -255,7 +255,7 @@ CONTRACTS = {"doer": {"get.js": DOER}, "other": {"get.js": OTHER}, "rolls": {"ge
 def start_one(starter, mode):
     """A server with one worker, and what a look says there while nothing was done."""
     s = starter(CONTRACTS, isolation=mode, audit="always", workers_min=1, workers_max=1, memory_max="32m",
-                max_requests=0, deadline_ms=(4 if mode == "fresh" else 1) * DEADLINE, deadline_grace_ms=DEADLINE * 2 // 3)
+                max_requests=0, deadline_ms=(2 if mode == "fresh" else 1) * DEADLINE, deadline_grace_ms=DEADLINE * 2 // 3)
     s.mode = mode
     s.clean = {name: look(s, name) for name in ("doer", "other")}
     return s
