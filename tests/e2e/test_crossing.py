@@ -255,9 +255,9 @@ CONTRACTS = {"doer": {"get.js": DOER}, "other": {"get.js": OTHER}, "rolls": {"ge
 def start_one(starter, mode):
     """A server with one worker, and what a look says there while nothing was done."""
     s = starter(CONTRACTS, isolation=mode, audit="always", workers_min=1, workers_max=1, memory_max="32m",
-                max_requests=0, deadline_ms=(2 if mode == "fresh" else 1) * DEADLINE, deadline_grace_ms=DEADLINE * 2 // 3)
+                max_requests=0, deadline_ms=(2 if mode == "fresh" else 1) * DEADLINE, deadline_grace_ms=DEADLINE)
     s.mode = mode
-    s.clean = {name: look(s, name) for name in ("doer", "other")}
+    s.clean = {name: patiently(lambda: look(s, name)) for name in ("doer", "other")}
     return s
 
 
@@ -266,8 +266,14 @@ def server(request, start_module):
     return start_one(start_module, request.param)
 
 
+class Late(AssertionError):
+    """The deadline passed before what should have been done was done: nothing is proved."""
+
+
 def look(server, contract):
     a = server.get(f"/{contract}", headers={"Host": "x"})
+    if a.status == 504:
+        raise Late(a)
     assert a.status == 200, a
     return BY_CHANCE.sub("_", a.text)
 
@@ -275,8 +281,7 @@ def look(server, contract):
 def assert_clean(server, contract):
     seen = look(server, contract)
     if seen != server.clean[contract]:
-        differ = [line for line in difflib.unified_diff(server.clean[contract].split("\n"), seen.split("\n"), "clean", "seen",
-                                                        lineterm="", n=1)]
+        differ = list(difflib.unified_diff(server.clean[contract].split("\n"), seen.split("\n"), "clean", "seen", lineterm="", n=1))
         pytest.fail(f"{contract} sees:\n" + "\n".join(differ[:60]), pytrace=False)
 
 
@@ -284,7 +289,18 @@ def mischief(server, name):
     expected = MISCHIEF[name][1]
     a = server.get("/doer?do=" + name.replace(" ", "+"))
     got = a.status if a.status == 200 else a.code
-    assert got in (expected if isinstance(expected, tuple) else (expected,)), a
+    if got not in (expected if isinstance(expected, tuple) else (expected,)):
+        raise (Late if a.status == 504 else AssertionError)(a)
+
+
+def patiently(step):
+    """All of a step again where the machine was too busy for it."""
+    for _ in range(4):
+        try:
+            return step()
+        except Late:
+            continue
+    return step()
 
 
 def test_look_sees_the_whole_heap_and_says_the_same_twice(server):
@@ -300,11 +316,12 @@ def test_look_sees_the_whole_heap_and_says_the_same_twice(server):
 @pytest.mark.parametrize("name", MISCHIEF)
 def test_nothing_of_it_is_seen(server, name):
     before = server.workers()
-    mischief(server, name)
-    assert_clean(server, "doer")
-    if server.mode == "snapshot":	# else the heap is another one already
+
+    def seen_by(contract):
         mischief(server, name)
-    assert_clean(server, "other")
+        assert_clean(server, contract)
+    for contract in ("doer", "other"):
+        patiently(lambda: seen_by(contract))
     stats = server.stats()
     assert (stats["audits_failed"], stats["workers_crashed"], stats["workers_killed"]) == (0, 0, 0)
     if server.mode == "snapshot":	# it was the same worker all the time
