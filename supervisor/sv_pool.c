@@ -290,6 +290,7 @@ on_worker_restored(void *arg, struct sv_worker *w, const struct tn_frame_restore
 
 	sv_histogram_add(&p->stats->time_restore,
 	    f->restore_us < RESTORE_MAX_US ? f->restore_us : RESTORE_MAX_US);
+	p->stats->audits += f->audited != 0;
 	if (f->differ == 0 || w->killed)
 		return;
 	/* Its next request would see something of this one: it gets none. */

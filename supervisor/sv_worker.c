@@ -284,6 +284,9 @@ on_reply(struct sv_worker *w, const struct tn_frame_reply *f)
 	}
 	if (i == 0) {				/* else the first one's time goes on */
 		w->head_since_us = tn_clock_us();
+		/* Armed for the grace, it would come too late, or too early, for the next one. */
+		if (w->deadline_stage != 0)
+			arm(w, (uint64_t)w->opt->deadline_ms * 1000);
 		w->deadline_stage = 0;
 		atomic_store(&w->slots->timeout_id, 0);
 		evtimer_del(w->ev_sleep);

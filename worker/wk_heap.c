@@ -248,14 +248,16 @@ wk_heap_create(uint64_t generation, struct wk_trouble *t)
 }
 
 void
-wk_heap_settle(bool compact)
+wk_heap_settle(enum wk_settle how)
 {
 	duk_context *ctx = heap_ctx();
 
 	duk_set_top(ctx, 0);
-	/* Twice: finalizers run in the first. */
-	duk_gc(ctx, 0);
-	duk_gc(ctx, compact ? DUK_GC_COMPACT : 0);
+	if (how != WK_SETTLE_AS_IS) {
+		/* Twice: finalizers run in the first. */
+		duk_gc(ctx, 0);
+		duk_gc(ctx, how == WK_SETTLE_COMPACT ? DUK_GC_COMPACT : 0);
+	}
 	wk_duk_gc_hold(ctx);
 	(void)wk_alloc_refused(&WK_ARENA->alloc);
 }

@@ -74,11 +74,13 @@ struct wk_exports {
 int wk_heap_exports(struct wk_exports *e, struct wk_trouble *t);
 
 /*
- * Collect all garbage, and put the heap in the state that an image has.  compact:
- * give every object's tables their least size, which moves them all; a contract's
- * image would then have no page in common with the base.
+ * Put the heap in the state that an image has.  Garbage is freed as it arises, but for
+ * cycles; collecting those writes to nearly every page.  Compact gives every object's
+ * tables their least size, too, which moves them all; a contract's image would then have
+ * no page in common with the base.
  */
-void wk_heap_settle(bool compact);
+enum wk_settle { WK_SETTLE_AS_IS, WK_SETTLE_COLLECT, WK_SETTLE_COMPACT };
+void wk_heap_settle(enum wk_settle how);
 
 /* Voluntary garbage collection during requests: off except in mode reuse. */
 void wk_heap_collect(bool on);

@@ -20,10 +20,7 @@ never_wait(void *arg, uint64_t ms)
 	return TN_ETIMEOUT;
 }
 
-/*
- * As a builder does, then as a worker does; but that collecting garbage, which would
- * write to nearly every page and change few, is left out.
- */
+/* As a builder does, then as a worker does. */
 static void
 play(void)
 {
@@ -44,6 +41,7 @@ play(void)
 
 	if (wk_heap_load(q.contract, TN_STR(""), (struct tn_strv){ source, 2 }, &compile_us,
 	    &module_us, &trouble) == 0) {
+		wk_heap_settle(WK_SETTLE_AS_IS);
 		wk_alloc_nursery(&WK_ARENA->alloc);
 		wk_duk_freeze(WK_ARENA_BASE, wk_arena_used());
 		wk_heap_collect(false);

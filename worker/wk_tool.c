@@ -229,7 +229,7 @@ warm(struct tool *t, struct wk_trouble *trouble)
 		    trouble->file, trouble->line, trouble->message);
 		exit(TN_EXIT_FAILURE);
 	}
-	wk_heap_settle(true);
+	wk_heap_settle(WK_SETTLE_COMPACT);
 }
 
 static int
@@ -283,7 +283,7 @@ wk_tool_check(int argc, char **argv)
 	if (rc == 0)
 		rc = wk_heap_exports(&e, &trouble);
 	if (rc == 0)
-		wk_heap_settle(true);
+		wk_heap_settle(WK_SETTLE_COMPACT);
 	return report(&t, rc, &e, &trouble);
 }
 
@@ -335,7 +335,7 @@ wk_tool_run(int argc, char **argv)
 		rc = wk_heap_exports(&e, &trouble);
 	if (rc != 0)
 		return report(&t, rc, &e, &trouble);
-	wk_heap_settle(true);
+	wk_heap_settle(WK_SETTLE_COMPACT);
 
 	memory = malloc(bytes);
 	if (memory == NULL)

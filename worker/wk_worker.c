@@ -294,6 +294,7 @@ restore(const struct tn_frame_invoke *q, bool broken)
 	f.restored.id = q->id;
 	f.restored.restore_us = tn_clock_us() - start;
 	if (q->isolation == TN_ISO_SNAPSHOT && audit_due()) {
+		f.restored.audited = 1;
 		f.restored.differ = wk_restore_audit(&page);
 		f.restored.page = page;
 	}

@@ -195,7 +195,7 @@ warm(void)
 	if (wk_heap_create(zy.setup.generation, &trouble) != 0)
 		fail(TN_EXIT_FAILURE, "the runtime does not start: %s:%u: %s",
 		    trouble.file[0] != '\0' ? trouble.file : "(heap)", trouble.line, trouble.error);
-	wk_heap_settle(true);
+	wk_heap_settle(WK_SETTLE_COMPACT);
 	/* What a contract adds comes behind, so that few of the base's pages change. */
 	wk_alloc_nursery(&WK_ARENA->alloc);
 	wk_duk_freeze(WK_ARENA_BASE, wk_arena_used());

@@ -41,35 +41,6 @@ exports.get = function () {
 	    uuid: crypto.randomUUID(), now: Date.now(), made: new Date().getTime() };
 };
 """},
-    "polluter": {"get.js": """
-var module_state = 0;
-exports.get = function () {
-	var seen = { state: module_state, global: typeof leaked, proto: typeof Object.prototype.evil,
-	    array: typeof Array.prototype.evil, json: JSON.stringify !== JSON.stolen,
-	    own: Object.keys(exports).length };
-	seen.json = typeof JSON.stolen;
-	seen.sealed = Object.isFrozen(Function.prototype);
-	module_state++;
-	leaked = 'secret of this request';
-	Object.prototype.evil = 1;
-	Array.prototype.evil = 1;
-	JSON.stolen = JSON.stringify;
-	exports.extra = 1;
-	Object.freeze(Function.prototype);
-	delete Object.prototype.evil;		/* it would show in every object of the answer */
-	Object.defineProperty(Object.prototype, 'evil', { value: 1, configurable: true });
-	return seen;
-};
-"""},
-    "vandal": {"get.js": """
-exports.get = function () {
-	JSON.stringify = function () { return '"stolen"'; };
-	JSON.parse = Object.keys = Promise = Array.prototype.push = Function.prototype.call = null;
-	Object.prototype.toString = String.prototype.slice = RegExp.prototype.exec = null;
-	Array.prototype.forEach = Array.prototype.map = Array.prototype.join = null;
-	return { vandalised: true };
-};
-"""},
     "thrower": {"get.js": "exports.get = function () {\n\tthrow new Error('on purpose: secret');\n};"},
     "loop": {"get.js": "exports.get = function () { for (;;) ; };"},
     "regexp": {"get.js": "exports.get = function () { return /^(a+)+$/.test(Array(40).join('a') + 'b'); };"},
@@ -168,28 +139,6 @@ def test_request_reaches_the_contract(server):
         "url": "http://example.org/a/b?x=1&x=2&y=%20z", "ip": "127.0.0.1", "header": "value",
         "contract": "facts", "caller": None, "session": None, "version": a.json()["version"]}
     assert a.json()["version"] in ("string", "number")
-
-
-def test_nothing_of_a_request_is_seen_by_the_next(server):
-    """Module state, globals, prototypes, built-ins: as they were, except where reuse says otherwise."""
-    answers = [server.get("/polluter") for _ in range(8)]
-    assert [a.status for a in answers] == [200] * 8
-    seen = [a.json() for a in answers]
-    clean = {"state": 0, "global": "undefined", "proto": "undefined", "array": "undefined",
-             "json": "undefined", "own": 1, "sealed": False}
-    if server.mode == "reuse":
-        assert seen[0] == clean
-        assert clean != seen[-1]		# by contract: two workers at most, eight requests
-    else:
-        assert seen == [clean] * 8
-
-
-@pytest.mark.parametrize("server", [m for m in MODES if m != "reuse"], indirect=True)
-def test_vandalism_is_gone_with_its_request(server):
-    for _ in range(3):
-        assert server.get("/vandal").status in (200, 500)
-        a = server.get("/facts")
-        assert (a.status, a.json()["contract"]) == (200, "facts")
 
 
 def test_random_numbers_are_new_for_each_request(server):

@@ -323,6 +323,32 @@ find_first(void *arg, const struct sv_worker *w)
 }
 
 static void
+after_a_deadline_the_next_one_comes_in_its_time(void **state)
+{
+	struct result r = { 0 }, s = { 0 };
+	struct tn_frame f = { .type = TN_FRAME_REPLY };
+	struct proc *w;
+
+	(void)state;
+	t.opt->deadline_ms = 20;
+	t.opt->deadline_grace_ms = 3600000;
+	serve();
+	load("a");
+	get(&r, "a");
+	w = worker(0);
+	take(w);
+	RUN_UNTIL(w->alarms == 1);
+	f.reply = (struct tn_frame_reply){ .id = w->f.invoke.id, .fault = TN_FAULT_DEADLINE,
+	    .message = TN_STR("") };
+	say(w, &f);
+	turn();
+	assert_fault(&r, TN_FAULT_DEADLINE);
+	get(&s, "a");
+	take(w);
+	RUN_UNTIL(w->alarms == 2);
+}
+
+static void
 an_answer_out_of_turn_gives_the_first_frame_no_more_time(void **state)
 {
 	struct result r = { 0 }, s = { 0 };
@@ -1305,6 +1331,7 @@ main(void)
 		TEST(last_words_are_heard),
 		TEST(at_the_deadline_it_is_signalled_and_then_killed),
 		TEST(a_worker_that_obeys_the_deadline_lives_on),
+		TEST(after_a_deadline_the_next_one_comes_in_its_time),
 		TEST(an_answer_out_of_turn_gives_the_first_frame_no_more_time),
 		TEST(beyond_queue_max_requests_are_refused),
 		TEST(a_request_does_not_wait_beyond_queue_timeout),
