@@ -6,6 +6,7 @@ a library that was not made for it (pynvim's).
 
 import asyncio
 import json
+import os
 import pwd
 import re
 import signal
@@ -169,6 +170,16 @@ def test_the_socket_goes_with_the_server(start):
     s = start(CONTRACTS)
     assert s.stop() == 0
     assert not (s.run_dir / "tana.sock").exists()
+
+
+def test_the_socket_outlives_a_front_that_dies(start):
+    s = start(CONTRACTS)
+    with Client(s) as c:
+        assert c.call("ping") == "pong"
+        os.kill(s.front_pid(), signal.SIGKILL)
+        assert c.at_end()
+    with Client(s) as c:		# it waits in the backlog for the next front
+        assert c.invoke("echo")["status"] == 200
 
 
 # -- hello, ping ----------------------------------------------------------------------------
