@@ -345,13 +345,14 @@ front_main(void)
 	struct sv_msg m;
 
 	m = ff_receive(fds, &nfds);
-	if (m.type != SV_MSG_START || nfds != 4)
+	if (m.type != SV_MSG_START || nfds != 5)
 		return 93;
 	ff.opt = ff_options(fds[0]);
 	(void)close(fds[0]);
 	(void)close(fds[1]);
 	ff.control = fds[2];
 	(void)close(fds[3]);
+	(void)close(fds[4]);
 	while ((m = ff_receive(fds, &nfds)).type == SV_MSG_LISTEN && nfds == 1)
 		if (m.arg == 0)
 			ff.listen = fds[0];
@@ -682,9 +683,9 @@ test_front_has_no_privilege(void **state)
 	/* 0-3 from the start; 4 to 6 came as messages (listening, control), 7 is our connection. */
 	assert_true(has(info, "fd0 fd1 fd2 fd3 "));
 	assert_null(strstr(info, "fd9 "));
-	/* 200 connections, 6 for each of 60 workers, 1024 to spare; or what an ordinary user may. */
+	/* 200 connections, 256 clients, 6 for each of 60 workers, 1024 to spare; or what an ordinary user may. */
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &rl), 0);
-	assert_true(has(info, "nofile=%d ", !root() && rl.rlim_max < 1584 ? (int)rl.rlim_max : 1584));
+	assert_true(has(info, "nofile=%d ", !root() && rl.rlim_max < 1840 ? (int)rl.rlim_max : 1840));
 	free(info);
 }
 
@@ -702,6 +703,10 @@ test_run_dir(void **state)
 	assert_int_equal(stat(path, &st), 0);
 	assert_true(S_ISSOCK(st.st_mode));
 	assert_int_equal(st.st_mode & 0777, 0600);
+	(void)snprintf(path, sizeof(path), "%s/run/tana.sock", s->dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_true(S_ISSOCK(st.st_mode));
+	assert_int_equal(st.st_mode & 0777, 0660);
 	(void)snprintf(path, sizeof(path), "%s/run/tana-edge.pid", s->dir);
 	f = fopen(path, "re");
 	assert_non_null(f);
@@ -713,6 +718,8 @@ test_run_dir(void **state)
 	assert_int_equal(wait_end(s), 0);
 	assert_int_equal(stat(path, &st), -1);
 	(void)snprintf(path, sizeof(path), "%s/run/control.sock", s->dir);
+	assert_int_equal(stat(path, &st), -1);
+	(void)snprintf(path, sizeof(path), "%s/run/tana.sock", s->dir);
 	assert_int_equal(stat(path, &st), -1);
 	assert_int_equal(stat(s->sock, &st), -1);
 }
