@@ -584,6 +584,12 @@ sv_contracts_get(struct sv_contracts *cs, const char *id)
 	return c;
 }
 
+struct sv_contract *
+sv_contracts_known(struct sv_contracts *cs, const char *id)
+{
+	return *find(cs, id);
+}
+
 static void
 set_exports(struct sv_version *v, unsigned exports)
 {
@@ -619,6 +625,7 @@ sv_contracts_built(struct sv_contracts *cs, struct sv_version *v, enum tn_fault 
 	c->next = NULL;
 	c->fault = TN_FAULT_NONE;
 	c->failed_signature = 0;
+	sv_breaker_reset(&c->breaker);	/* the fault may be mended */
 	tn_log_begin(&r, TN_LOG_INFO, "contract loaded");
 	tn_log_str(&r, "contract", tn_str(c->id));
 	tn_log_u64(&r, "version", v->number);

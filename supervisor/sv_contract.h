@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "sv_breaker.h"
 #include "sv_request.h"
 #include "tn_log.h"
 #include "tn_zygote.h"
@@ -72,6 +73,7 @@ struct sv_contract {
 	sv_contract_done *reload_done;	/* tana-ctl reload ID */
 	void		*reload_arg;
 	uint64_t	 requests;
+	struct sv_breaker breaker;
 	struct tn_log_limit log_limit;	/* of its console */
 	struct sv_contract *hash_next;
 };
@@ -101,6 +103,9 @@ struct sv_contract *sv_contracts_get(struct sv_contracts *cs, const char *id);
 /* The image of v was built (fault 0), or not; called by the dispatcher, also for a rebuild. */
 void sv_contracts_built(struct sv_contracts *cs, struct sv_version *v, enum tn_fault fault,
     const char *message, unsigned exports);
+
+/* The contract if it was asked for before; nothing is loaded. */
+struct sv_contract *sv_contracts_known(struct sv_contracts *cs, const char *id);
 
 /* Look at all known contracts now. */
 void sv_contracts_reload(struct sv_contracts *cs);

@@ -54,6 +54,7 @@ struct sv_worker {
 	pid_t		 pid;			/* the host's; 0: not known (yet) */
 	int		 pidfd;
 	uint64_t	 born_us, idle_since_us;
+	uint64_t	 ends_us;		/* to be recycled then; 0: never */
 	uint64_t	 requests, max_requests;
 	uint64_t	 private_bytes, shared_bytes; /* resident memory when last looked at */
 	uint64_t	 image;			/* number of the image that it ran last */
