@@ -303,7 +303,8 @@ on_worker_restored(void *arg, struct sv_worker *w, const struct tn_frame_restore
 	tn_log_begin(&r, TN_LOG_ERROR, "audit: the heap differs from its image");
 	tn_log_i64(&r, "pid", w->pid);
 	tn_log_str(&r, "contract", tn_str(w->contract));
-	tn_log_u64(&r, "request", f->id);
+	if (f->id == w->answered)
+		tn_log_str(&r, "request_id", tn_str(w->answered_id));
 	tn_log_u64(&r, "pages", f->differ);
 	tn_log_u64(&r, "first_page", f->page);
 	tn_log_end(&r);
