@@ -9,6 +9,7 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_image.c %D%/sv_image.h \
 	%D%/sv_kept.c %D%/sv_kept.h \
 	%D%/sv_lower.c %D%/sv_lower.h \
+	%D%/sv_place.c %D%/sv_place.h \
 	%D%/sv_policy.c %D%/sv_policy.h \
 	%D%/sv_forwarded.c %D%/sv_forwarded.h \
 	%D%/sv_http.c %D%/sv_http.h \

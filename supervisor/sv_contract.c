@@ -18,6 +18,7 @@
 
 #include "sv_image.h"
 #include "sv_lower.h"
+#include "sv_place.h"
 #include "sv_route.h"
 #include "sv_stats.h"
 #include "tn_clock.h"
@@ -468,22 +469,23 @@ static bool
 check(struct sv_contracts *cs, struct sv_contract *c, bool force)
 {
 	struct scan s;
+	const char *why;
 	int dir;
 
 	c->checked_us = tn_clock_us();
 	if (c->next != NULL || c->settling)
 		return true;		/* when it is ready, it is checked again */
-	dir = openat(cs->dir_fd, c->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = sv_place_open(cs->dir_fd, c->id, &why);
 	if (dir < 0) {
-		if (errno == ENOENT || errno == ENOTDIR) {
+		if (dir == TN_ENOENT) {
 			forget(cs, c);
 			return false;
 		}
-		tn_log(TN_LOG_ERROR, "contract %s: %s", c->id, strerror(errno));
+		tn_log(TN_LOG_ERROR, "contract %s: %s", c->id, why);
 		if (c->current == NULL && c->fault == TN_FAULT_NONE) {
 			c->fault = TN_FAULT_COMPILE;
 			free(c->message);
-			c->message = strdup(strerror(errno));
+			c->message = strdup(why);
 		}
 		return true;
 	}
@@ -515,8 +517,8 @@ lookup(struct sv_contracts *cs, const char *id, bool *fresh)
 	if (*cp != NULL)
 		return *cp;
 	/* Nothing is remembered of names that are not there. */
-	if (fstatat(cs->dir_fd, id, &st, 0) != 0 || !S_ISDIR(st.st_mode) ||
-	    (c = calloc(1, sizeof(*c))) == NULL)
+	if (fstatat(cs->dir_fd, id, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+	    (!S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode)) || (c = calloc(1, sizeof(*c))) == NULL)
 		return NULL;
 	strcpy(c->id, id);
 	TAILQ_INIT(&c->waiting);
