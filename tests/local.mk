@@ -36,6 +36,7 @@ e2e_tests += %D%/e2e/test_security.py
 e2e_tests += %D%/e2e/test_server.py
 e2e_tests += %D%/e2e/test_runtime.py
 e2e_tests += %D%/e2e/test_toolchain.py
+e2e_tests += %D%/e2e/test_authors.py
 e2e_tests += %D%/e2e/test_http.py
 e2e_tests += %D%/e2e/test_cli.py
 TESTS += $(e2e_tests)

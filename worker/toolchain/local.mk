@@ -1,19 +1,25 @@
 # worker/toolchain/: tana, the tool of contract authors (Node).
 TANA_FILES = \
 	%D%/boundary.js \
+	%D%/cleanup.js \
 	%D%/compile.js \
+	%D%/ctl.js \
 	%D%/deploy.js \
+	%D%/identifier.js \
 	%D%/limits.js \
+	%D%/lines.js \
 	%D%/lower.js \
 	%D%/main.js \
 	%D%/messages.js \
 	%D%/modules.js \
+	%D%/prepare.js \
 	%D%/probe.js \
 	%D%/proto.js \
 	%D%/server.js \
 	%D%/source.js \
 	%D%/sourcemap.js \
 	%D%/store.js \
+	%D%/versions.js \
 	%D%/worker.js
 toolchaindir = $(pkgdatadir)/toolchain
 dist_toolchain_DATA = $(TANA_FILES)

@@ -13,6 +13,7 @@ const fs = require("fs");
 const net = require("net");
 const path = require("path");
 
+const { isIdentifier } = require("./identifier");
 const { Failure, summary } = require("./messages");
 const { load, lower } = require("./lower");
 
@@ -28,7 +29,7 @@ function die(text) {
 
 function isRequest(q) {
 	return q !== null && typeof q === "object" && Number.isSafeInteger(q.id) &&
-	    typeof q.dir === "string" && /^(?!-)[a-z0-9-]{1,63}(?<!-)$/.test(q.dir) &&
+	    typeof q.dir === "string" && isIdentifier(q.dir) &&
 	    Array.isArray(q.files) && q.files.length > 0 && q.files.length <= FILES_MAX &&
 	    q.files.every((f) => typeof f === "string" && /^[a-z]+\.ts$/.test(f));
 }

@@ -53,4 +53,25 @@ function originalPlace(map, wantedLine, wantedColumn) {
 	return { source: map.sources[source], line: line + 1, column: column + 1 };
 }
 
-module.exports = { originalPlace };
+/* For each line of the compiled text what comes first on it: { source: index, line } or null. */
+function linePlaces(map) {
+	let source = 0, line = 0;
+
+	return map.mappings.split(";").map((segments) => {
+		let first = null;
+
+		for (const segment of segments.split(",")) {
+			const [, ds, dl] = [...numbers(segment)];
+
+			if (ds === undefined)
+				continue;
+			source += ds;
+			line += dl;
+			if (first === null)
+				first = { source, line: line + 1 };
+		}
+		return first;
+	});
+}
+
+module.exports = { originalPlace, linePlaces };

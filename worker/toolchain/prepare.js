@@ -1,0 +1,165 @@
+/*
+ * From an author's files to a version that is staged and known to load: what
+ * deploy, run and dev have in common.
+ */
+"use strict";
+
+const fs = require("fs");
+const path = require("path");
+
+const { Failure, printable } = require("./messages");
+const { lineTable } = require("./lines");
+const { lowerAll, metadata, shown } = require("./source");
+const probe = require("./probe");
+const { originalPlace } = require("./sourcemap");
+const worker = require("./worker");
+
+const UNTELLING = ["contract", "get", "post", "index"];
+
+/* The directory's name; for a file its own, unless that says only what is in it. */
+function defaultId(source) {
+	if (!source.single)
+		return path.basename(source.dir);
+	const stem = source.entries[0].file.replace(/\.[^.]*$/, "");
+
+	return UNTELLING.includes(stem) ? path.basename(source.dir) : stem;
+}
+
+/* The part of contract.json that handlers see, as the server passes it on. */
+function visible(meta) {
+	if (meta === null)
+		return null;
+	const { author: owner, name, version } = meta.value;
+
+	return { owner, name, version };
+}
+
+/* A diagnostic at a place that a source map told. */
+function placed(source, built, text, place) {
+	/* The map's names are relative to the contract's directory, as those of sources are. */
+	const bytes = built.sources.get(place.source);
+
+	return {
+		text,
+		file: shown(source.dir, place.source),
+		line: place.line,
+		column: place.column,
+		lineText: bytes && bytes.toString("utf8").split(/\r?\n/)[place.line - 1],
+	};
+}
+
+/* The innermost line of the author's in a stack of Duktape's (which knows no columns). */
+function innermost(built, found) {
+	/* An error's constructor is not where it was thrown. */
+	const frames = [...found.stack.matchAll(/\(([^\s()]+):([0-9]+)\)(?!.* construct)/g)]
+	    .map(([, name, line]) => ({ name, line }));
+
+	for (const { name, line } of [{ name: found.file, line: found.line }, ...frames]) {
+		const entry = built.find((b) => b.name === name);
+		const place = entry && line ? originalPlace(entry.map, Number(line), 0) : null;
+
+		if (place)
+			return { entry, place: { ...place, column: undefined } };
+	}
+	return null;
+}
+
+/* What tana-worker found, in the author's terms. */
+function trouble(source, built, found) {
+	const at = innermost(built, found);
+
+	if (at !== null)
+		return placed(source, at.entry, found.error, at.place);
+	const entry = built.find(({ name }) => name === found.file);
+
+	return { text: found.error, file: shown(source.dir, entry ? entry.file : "") };
+}
+
+/* What the runtime lacks of what the author's own files use. */
+function missing(source, asked, found) {
+	const all = probe.answer(asked, found) || [];
+
+	return all.filter((m) => m.source && m.of.sources.has(m.source))
+	    .map((m) => placed(source, m.of, m.text, m))
+	    .sort((a, b) => a.file < b.file ? -1 : a.file > b.file ? 1 : a.line - b.line);
+}
+
+/* A contract's console, while it is checked. */
+function say(what) {
+	return (text) => {
+		for (const line of text.split("\n"))
+			if (line !== "")
+				process.stderr.write(`${what}: ${printable(line)}\n`);
+	};
+}
+
+function capital(name) {
+	return name[0].toUpperCase() + name.slice(1);
+}
+
+/* Load it, as the server will; answers the names of what it exports. */
+function check(source, built, version, asked) {
+	const compiled = [asked.file, ...version.compiled];
+	let found = worker.check({ ...version, compiled }, say("check"));
+
+	if (!found.ok) {
+		const lacks = missing(source, asked, found);
+
+		if (lacks.length > 0)
+			throw new Failure(lacks);
+		/* Of what a package may never use we say nothing. */
+		if (probe.answer(asked, found) !== null)
+			found = worker.check(version, say("check"));
+	}
+	if (!found.ok)
+		throw new Failure(trouble(source, built, found));
+	for (const { stem, file } of built)
+		if (stem !== "contract" && !found.exports.includes(stem))
+			throw new Failure({
+				file: shown(source.dir, file),
+				text: `exports neither ${capital(stem)} nor ${stem}`,
+			});
+	return found.exports;
+}
+
+function runInit(version) {
+	const answer = worker.call(version, "init", say("init"));
+
+	if (answer.fault || answer.ok === false)
+		throw new Failure({
+			text: `init failed, nothing was changed: ${answer.message || answer.error}`,
+			notes: [{ text: "init runs in a heap of its own before the contract serves: " +
+			    "without the server's storage, ledger and network" }],
+		});
+}
+
+/*
+ * Lower the source's files, stage them in the store, load them as the server will.
+ * Answers { version, exports, sources }; `version` is what worker.js takes, until
+ * the store has published or abandoned it.
+ */
+async function prepare(source, store) {
+	const meta = source.single ? null : metadata(source.dir);
+	const built = await lowerAll(source, { map: true });
+	const version = { id: store.id, meta: visible(meta), compiled: [] };
+	const sources = new Map(built.flatMap((b) => [...b.sources]));
+
+	store.stage();
+	for (const { name, code, map } of built) {
+		version.compiled.push({ name, path: store.write(name, code) });
+		store.write(`${name}.map`, JSON.stringify(map));
+		store.write(`${name}.lines`, lineTable(map));
+	}
+	if (meta !== null)
+		store.write("contract.json", meta.text);
+	for (const [name, bytes] of sources)
+		store.write(path.join("src", name), bytes);
+	const asked = probe.make(built);
+
+	asked.file = { name: asked.name, path: store.write(".probe.js", asked.code) };
+	const exports = check(source, built, version, asked);
+	fs.rmSync(asked.file.path);
+	return { version, exports, sources };
+}
+
+module.exports = { defaultId, prepare, runInit };
