@@ -4,13 +4,16 @@ contracts at once, and what each says when it cannot."""
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import threading
+import urllib.request
 from pathlib import Path
 
 import pytest
 
-from conftest import until
+from conftest import alive, descendants, free_port, process, until
 from test_toolchain import TANA, in_namespace, leftovers, served, tana, versions, write
 
 
@@ -192,7 +195,7 @@ def test_a_signal_leaves_nothing_of_a_deployment(store, sig):
         write(store.source, {"c.ts": "export const get = () => 'new';"})
         p = subprocess.Popen([TANA, "deploy", store.source / "c.ts", "--contracts", store.contracts])
         until("it is staged", lambda: list((store.contracts / ".versions/c").glob(".new-*/contract.js.lines")))
-        p.send_signal(getattr(__import__("signal"), f"SIG{sig}"))
+        p.send_signal(getattr(signal, f"SIG{sig}"))
         assert p.wait(60) == 128 + {"INT": 2, "TERM": 15, "HUP": 1}[sig]
     finally:
         lock.stdin.close()
@@ -308,3 +311,243 @@ def test_clients_see_whole_answers_while_versions_go_back_and_forth(start, tmp_p
             c.join()
     assert {a.status for a in answers} == {200}
     assert {tuple(a.json()) for a in answers} == {("aaa",) * 3, ("bbb",) * 3}
+
+
+# -- run ------------------------------------------------------------------------------------
+
+@pytest.fixture
+def temp(tmp_path, monkeypatch):
+    """Where tana puts what it needs for a moment."""
+    d = tmp_path / "t"
+    d.mkdir(mode=0o755)
+    for p in (d, *d.parents):
+        if p.stat().st_uid == os.getuid() and str(p).startswith("/tmp/pytest"):
+            p.chmod(p.stat().st_mode | 0o711)	# the private server's users come through
+    monkeypatch.setenv("TMPDIR", str(d))
+    return d
+
+
+def ours(temp):
+    """The processes of a private server below temp."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (p := process(int(name))) and any(str(temp) in a for a in p.argv):
+            found += [p, *descendants(p.pid)]
+    return found
+
+
+def gone(temp, processes):
+    until("its processes are gone", lambda: not [p for p in processes if alive(p)] and not ours(temp))
+
+
+ECHO = {"get.ts": """
+    import { console } from "tana/core";
+    import { Response, type Request } from "tana/net";
+    export async function Get(req: Request) {
+        console.log("asked", { path: req.path });
+        console.warn("a\\nb");
+        if (req.query.status) return new Response(Number(req.query.status), "text", { "x-it": "y" });
+        if (req.query.bytes) return new Response(new Uint8Array([255, 0, 254]));
+        if (req.query.throws) throw new Error("secret");
+        if (req.query.wait) await new Promise<void>((done) => setTimeout(done, 4500));
+        return { path: req.path, query: req.query, it: req.headers.get("x-it"), owner: req.tana.contract.owner };
+    }""", "post.ts": "export const Post = (req: any, body: any) => ({ body, type: req.headers.get('content-type') });",
+        "contract.json": '{"author": "ann"}'}
+
+
+def test_run_prints_the_answer_and_logs_apart_and_leaves_nothing(temp, tmp_path):
+    source = write(tmp_path / "echo", ECHO)
+    r = tana("run", source, "--path", "/a/b?x=1&y=\u00e4 z", "--header", "X-It: that")
+    assert (r.returncode, r.stderr) == (0, 'info: asked {"path":"/a/b"}\nwarn: a\nb\n')
+    assert json.loads(r.stdout) == {"path": "/a/b", "query": {"x": "1", "y": "\u00e4 z"}, "it": "that", "owner": "ann"}
+    r = tana("run", source, "--body", '{"n": 1}')
+    assert (r.returncode, json.loads(r.stdout)) == (0, {"body": {"n": 1}, "type": "application/json"})
+    r = tana("run", source, "--body", "", "--header", "content-type: text/x")
+    assert (r.returncode, json.loads(r.stdout)) == (0, {"body": None, "type": "text/x"})
+    assert os.listdir(temp) == [] and ours(temp) == []
+
+
+def test_run_with_json_gives_status_headers_and_body(temp, tmp_path):
+    source = write(tmp_path / "echo", ECHO)
+    r = tana("run", source, "--json", "--path", "?status=418")
+    got = json.loads(r.stdout)
+    assert (r.returncode, got["status"], got["body"], got["headers"]["x-it"]) == (1, 418, "text", "y")
+    r = tana("run", source, "--json", "--path", "?status=302")
+    assert (r.returncode, json.loads(r.stdout)["status"]) == (0, 302)
+    got = json.loads(tana("run", source, "--json", "--path", "?bytes=1").stdout)
+    assert "body" not in got and got["bodyBase64"] == "/wD+"
+    r = tana("run", source, "--json", "--method", "put")
+    assert (r.returncode, json.loads(r.stdout)["headers"]["allow"]) == (1, "GET, HEAD, POST")
+
+
+def test_run_shows_a_throw_on_standard_error_and_what_the_client_gets_on_standard_output(temp, tmp_path):
+    r = tana("run", write(tmp_path / "echo", ECHO), "--path", "?throws=1")
+    assert r.returncode == 1 and "contract_error: Error: secret" in r.stderr
+    assert "secret" not in r.stdout and json.loads(r.stdout)["error"]["code"] == "contract_error"
+    r = tana("run", write(tmp_path / "bad", {"get.ts": "export const Get = () =>\n\t};"}))
+    assert (r.returncode, r.stdout) == (1, "") and "get.ts:2:" in r.stderr
+    r = tana("run", write(tmp_path / "loads-not", {"get.ts": "export const Get = () => 1;\nthrow new Error('early');"}))
+    assert (r.returncode, r.stdout) == (1, "") and "get.ts:2: error: Error: early" in r.stderr
+    assert os.listdir(temp) == []
+
+
+@pytest.mark.parametrize("args, words", [
+    (["nope"], "nope: ENOENT"), ([], "PATH is missing"), (["x", "--method", "a b"], "is no method"), (["x", "--header", "none"], "a header is NAME: VALUE"),
+    (["x", "--header", "a: b\nc: d"], "a header is NAME: VALUE"), (["x", "--method="], "--method needs a value"), (["x", "--what"], "--what"),
+])
+def test_run_says_what_is_wrong_with_its_arguments(temp, tmp_path, args, words):
+    write(tmp_path, {"x/get.ts": "export const Get = () => 1;"})
+    r = tana("run", *args, cwd=tmp_path)
+    assert r.returncode == (1 if args == ["nope"] else 2)
+    assert words in r.stderr and r.stderr.count("\n") <= 2 and r.stdout == ""
+    assert os.listdir(temp) == []
+
+
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_signal_to_run_leaves_no_process_and_no_file(temp, tmp_path, sig):
+    """SIGKILL leaves the files: nobody is left to remove them."""
+    p = subprocess.Popen([TANA, "run", write(tmp_path / "echo", ECHO), "--path", "?wait=1"], stderr=subprocess.PIPE, text=True)
+    assert "asked" in p.stderr.readline()
+    server = ours(temp)
+    assert len(server) > 3
+    p.send_signal(sig)
+    assert p.wait(60) == (-9 if sig == signal.SIGKILL else 128 + sig)
+    p.stderr.close()
+    gone(temp, server)
+    assert sig == signal.SIGKILL or os.listdir(temp) == []
+
+
+def test_run_says_why_its_server_does_not_start(temp, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(temp / ("long" * 30)))
+    (temp / ("long" * 30)).mkdir()
+    r = tana("run", write(tmp_path / "echo", ECHO))
+    assert r.returncode == 1 and "too long for a socket" in r.stderr and os.listdir(temp / ("long" * 30)) == []
+    monkeypatch.setenv("TMPDIR", str(temp / "none"))
+    r = tana("run", tmp_path / "echo")
+    assert r.returncode == 1 and "ENOENT" in r.stderr and str(temp / "none") in r.stderr
+
+
+# -- dev -------------------------------------------------------------------------------------
+
+class Dev:
+    """tana dev at work; .said is what it wrote."""
+
+    def __init__(self, path, *args):
+        self.port = free_port()
+        self.process = subprocess.Popen([TANA, "dev", path, "--port", str(self.port), *args], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.said = ""
+        self.reader = threading.Thread(target=self.read)
+        self.reader.start()
+
+    def read(self):
+        for line in self.process.stderr:
+            self.said += line
+
+    def wait_for(self, words):
+        until(f"it says {words}", lambda: words in self.said or self.process.poll() is not None)
+        assert words in self.said, self.said
+        said, self.said = self.said, ""
+        return said
+
+    def get(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as a:
+            return json.loads(a.read())
+
+    def end(self, sig=signal.SIGINT):
+        self.process.send_signal(sig)
+        status = self.process.wait(60)
+        self.reader.join()
+        self.process.stderr.close()
+        return status
+
+
+def test_dev_serves_each_change_and_the_old_version_while_there_are_errors(temp, tmp_path):
+    source = write(tmp_path / "shop", {"get.ts": "import { v } from './lib/v'; import { console } from 'tana/core';\n"
+                                                 "export const Get = () => { console.log('v is', v); return v; };", "lib/v.ts": "export const v = 1;"})
+    dev = Dev(source)
+    try:
+        assert f"(get) on http://127.0.0.1:{dev.port}/shop" in dev.wait_for("shop: version")
+        assert dev.get("/shop") == 1
+        dev.wait_for("GET / 200 ")
+        write(source, {"lib/v.ts": "export const v = 2;"})
+        dev.wait_for("shop: version")
+        assert dev.get("/shop") == 2
+        assert "info: v is 2" in dev.wait_for("GET / 200 ")
+        write(source, {"lib/v.ts": "export const\n\tv = ;"})
+        assert "shop/lib/v.ts:2:6: error: " in dev.wait_for("the version before goes on serving")
+        assert dev.get("/shop") == 2
+        write(source, {"lib/v.ts": "export const v = 3;", "post.ts": "export const Post = () => 'post';"})
+        assert "(get, post)" in dev.wait_for("shop: version")
+        assert dev.get("/shop") == 3
+        server = ours(temp)
+        assert len(server) > 3
+    finally:
+        status = dev.end()
+    assert status == 130
+    gone(temp, server)
+    assert os.listdir(temp) == []
+
+
+def test_dev_waits_for_what_does_not_compile_yet(temp, tmp_path):
+    write(tmp_path, {"it.ts": "export const get = (;"})
+    dev = Dev(tmp_path / "it.ts", "--id", "other")
+    try:
+        assert "it.ts:1:" in dev.wait_for("other: waiting for a change")
+        write(tmp_path, {"it.ts": "export const get = () => 'now';"})
+        dev.wait_for("other: version")
+        assert dev.get("/other") == "now"
+    finally:
+        assert dev.end(signal.SIGTERM) == 143
+    assert os.listdir(temp) == []
+
+
+def test_dev_says_that_its_port_is_taken(temp, tmp_path):
+    write(tmp_path, {"it.ts": "export const get = () => 1;"})
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+        r = tana("dev", tmp_path / "it.ts", "--port", s.getsockname()[1])
+    assert r.returncode == 1 and "tana-edge does not start: " in r.stderr and "in use" in r.stderr, r.stderr
+    assert r.stderr.count("\n") == 1 and os.listdir(temp) == []
+    for args, words in ((["--port", "0"], "--port is a number from 1 to 65535"), (["--port", "70000"], "--port is a number")):
+        r = tana("dev", tmp_path / "it.ts", *args)
+        assert r.returncode == 2 and words in r.stderr
+    r = tana("dev", tmp_path / "none")
+    assert r.returncode == 1 and "ENOENT" in r.stderr
+
+
+# -- new -------------------------------------------------------------------------------------
+
+def test_new_contract_can_be_deployed_and_run_as_it_is(temp, tmp_path, contracts):
+    r = tana("new", "contract", "shop", cwd=tmp_path)
+    assert (r.returncode, r.stderr) == (0, "")
+    assert sorted(os.listdir(tmp_path / "shop")) == ["contract.json", "contract.ts", "tsconfig.json"]
+    meta = json.loads((tmp_path / "shop/contract.json").read_text())
+    assert meta["name"] == "shop" and set(meta) == {"name", "version", "description", "author", "createdAt"}
+    r = tana("deploy", "shop", "--contracts", contracts, cwd=tmp_path)
+    assert (r.returncode, r.stderr) == (0, "") and "(get, post)" in r.stdout
+    r = tana("run", "shop", "--path", "?name=Ada", cwd=tmp_path)
+    assert json.loads(r.stdout) == {"message": "Hello, Ada!"}
+
+
+def test_new_contract_writes_over_nothing(tmp_path):
+    write(tmp_path, {"shop/contract.ts": "mine", "file": "mine"})
+    for name in ("shop", "file"):
+        r = tana("new", "contract", name, cwd=tmp_path)
+        assert (r.returncode, r.stderr) == (1, f"{name}: error: exists already\n")
+    assert (tmp_path / "shop/contract.ts").read_text() == "mine" and os.listdir(tmp_path / "shop") == ["contract.ts"]
+    for args, status, words in ((["contract", "A"], 1, "no identifier"), (["contract", "../x"], 1, "no identifier"), (["contract"], 2, "NAME is missing"),
+                                (["project", "x"], 2, 'only "new contract"'), (["contract", "x", "y"], 2, "one argument too many: y")):
+        r = tana("new", *args, cwd=tmp_path)
+        assert r.returncode == status and words in r.stderr and r.stderr.count("\n") == 1
+    assert sorted(os.listdir(tmp_path)) == ["file", "shop"]
+
+
+def test_new_contract_on_a_full_disk_leaves_nothing(contracts):
+    r = in_mount(f"""
+        mount -t tmpfs -o nr_inodes=3 none {contracts}
+        cd {contracts}
+        {TANA} new contract shop || echo "status $?"
+        ls""")
+    assert r.stdout == "status 1\n" and "ENOSPC" in r.stderr and "shop" in r.stderr and r.stderr.count("\n") == 1

@@ -10,7 +10,7 @@ const cleanup = require("./cleanup");
 const { reload } = require("./ctl");
 const { demandIdentifier } = require("./identifier");
 const { Failure, explain } = require("./messages");
-const { defaultId, prepare, runInit } = require("./prepare");
+const { activate, defaultId, prepare } = require("./prepare");
 const { find } = require("./source");
 const { Store } = require("./store");
 
@@ -40,21 +40,11 @@ async function stage(job, options) {
 	job.prepared = await prepare(source, store);
 }
 
-/* The one moment in which something changes.  Answers the line to print. */
 async function publish({ id, store, prepared }, options) {
-	const { version, exports } = prepared;
+	const { name, unchanged } = await activate(store, prepared, options);
 
-	await store.lock();
-	const name = store.name(), current = store.current();
-	const unchanged = name.known && name.name === current;
-
-	if (!unchanged) {
-		if (current === null && exports.includes("init"))
-			runInit(version);
-		store.publish(name, options.force);
-		store.prune(options.keep);
-	}
-	return `${id}: ${unchanged ? "unchanged, " : ""}version ${name.name} (${exports.join(", ")})`;
+	return `${id}: ${unchanged ? "unchanged, " : ""}version ${name} ` +
+	    `(${prepared.exports.join(", ")})`;
 }
 
 async function run(options) {

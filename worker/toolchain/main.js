@@ -6,11 +6,9 @@
 const { parseArgs } = require("util");
 
 const cleanup = require("./cleanup");
-const { explain } = require("./messages");
+const { Usage, explain } = require("./messages");
 
 const EXIT_OK = 0, EXIT_FAILURE = 1, EXIT_USAGE = 2;
-
-class Usage extends Error {}
 
 /* Options that several commands have. */
 const CONTRACTS = { type: "string" };
@@ -21,6 +19,33 @@ const RELOAD = { type: "string" };
  * options: as parseArgs has them; range: [least, most] of a whole number.
  */
 const commands = {
+	new: {
+		operands: ["KIND", "NAME"],
+		usage: "",
+		about: "\"tana new contract NAME\" makes a directory to begin with.",
+		options: {},
+		run: (o) => require("./new").run(o),
+	},
+	run: {
+		operands: ["PATH"],
+		usage: "[--method M] [--path P] [--header H]... [--body B] [--json]",
+		about: "Ask a contract once, on a server of its own, and print its answer.",
+		options: {
+			method: { type: "string" },
+			path: { type: "string" },
+			header: { type: "string", multiple: true },
+			body: { type: "string", empty: true },
+			json: { type: "boolean" },
+		},
+		run: (o) => require("./run").run(o),
+	},
+	dev: {
+		operands: ["PATH"],
+		usage: "[--port N] [--id ID]",
+		about: "Serve a contract on a server of its own, and each change of it.",
+		options: { port: { type: "string", range: [1, 65535] }, id: { type: "string" } },
+		run: (o) => require("./dev").run(o),
+	},
 	compile: {
 		operands: ["PATH"],
 		usage: "[-o OUT]",
@@ -143,10 +168,13 @@ function parse(name, args) {
 			throw e;
 		throw new Usage(`${name}: ${e.message.split(/[.\n]/)[0]}`);
 	}
-	const values = {
-		...parsed.values,
-		...takeOperands(name, command.operands, parsed.positionals),
-	};
+	const operands = takeOperands(name, command.operands, parsed.positionals);
+	/* An option may have an operand's name. */
+	const values = { ...operands, ...parsed.values, operands };
+
+	for (const word of Object.keys(operands))
+		if (command.options[word] !== undefined)
+			values[word] = parsed.values[word];
 
 	for (const option of [...command.required || [], ...Object.keys(parsed.values)])
 		if (values[option] === undefined || values[option] === "" &&

@@ -19,6 +19,9 @@ class Failure extends Error {
 	}
 }
 
+/* Wrong arguments. */
+class Usage extends Error {}
+
 /* The line that holds the byte at `offset` of a file, and where in it that is. */
 function place(bytes, offset, length) {
 	const from = bytes.lastIndexOf(10, offset - 1) + 1;
@@ -116,4 +119,4 @@ function explain(e) {
 	return `tana: ${printable(`${what ? `${what}: ` : ""}${why}`)}\n`;
 }
 
-module.exports = { Failure, place, placeInText, printable, format, explain, summary };
+module.exports = { Failure, Usage, place, placeInText, printable, format, explain, summary };

@@ -98,9 +98,9 @@ function capital(name) {
 }
 
 /* Load it, as the server will; answers the names of what it exports. */
-function check(source, built, version, asked) {
+function check(source, built, version, asked, onLog) {
 	const compiled = [asked.file, ...version.compiled];
-	let found = worker.check({ ...version, compiled }, say("check"));
+	let found = worker.check({ ...version, compiled }, onLog);
 
 	if (!found.ok) {
 		const lacks = missing(source, asked, found);
@@ -109,7 +109,7 @@ function check(source, built, version, asked) {
 			throw new Failure(lacks);
 		/* Of what a package may never use we say nothing. */
 		if (probe.answer(asked, found) !== null)
-			found = worker.check(version, say("check"));
+			found = worker.check(version, onLog);
 	}
 	if (!found.ok)
 		throw new Failure(trouble(source, built, found));
@@ -136,9 +136,10 @@ function runInit(version) {
 /*
  * Lower the source's files, stage them in the store, load them as the server will.
  * Answers { version, exports, sources }; `version` is what worker.js takes, until
- * the store has published or abandoned it.
+ * the store has published or abandoned it.  `quiet`: what the module level writes to
+ * its console will be shown by a server.
  */
-async function prepare(source, store) {
+async function prepare(source, store, { quiet = false } = {}) {
 	const meta = source.single ? null : metadata(source.dir);
 	const built = await lowerAll(source, { map: true });
 	const version = { id: store.id, meta: visible(meta), compiled: [] };
@@ -157,9 +158,27 @@ async function prepare(source, store) {
 	const asked = probe.make(built);
 
 	asked.file = { name: asked.name, path: store.write(".probe.js", asked.code) };
-	const exports = check(source, built, version, asked);
+	const exports = check(source, built, version, asked, quiet ? () => {} : say("check"));
 	fs.rmSync(asked.file.path);
 	return { version, exports, sources };
 }
 
-module.exports = { defaultId, prepare, runInit };
+/*
+ * The one moment in which something changes: what was prepared serves.  init runs if
+ * nothing of this contract did before.  The caller unlocks the store.
+ */
+async function activate(store, { version, exports }, { force, keep }) {
+	await store.lock();
+	const name = store.name(), current = store.current();
+	const unchanged = name.known && name.name === current;
+
+	if (!unchanged) {
+		if (current === null && exports.includes("init"))
+			runInit(version);
+		store.publish(name, force);
+		store.prune(keep);
+	}
+	return { name: name.name, unchanged };
+}
+
+module.exports = { activate, defaultId, prepare };
