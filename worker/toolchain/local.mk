@@ -29,6 +29,15 @@ toolchaindir = $(pkgdatadir)/toolchain
 dist_toolchain_DATA = $(TANA_FILES)
 dist_man_MANS = %D%/tana.1
 
+# What editors and TypeScript are told of the modules and global names.
+typesdir = $(toolchaindir)/types
+dist_types_DATA = %D%/types/tsconfig.json
+tanatypesdir = $(typesdir)/tana
+dist_tanatypes_DATA = \
+	%D%/types/tana/globals.d.ts \
+	%D%/types/tana/index.d.ts \
+	%D%/types/tana/modules.d.ts
+
 # Two launchers: ./tana runs in place, the other one is installed.
 noinst_SCRIPTS += tana
 bin_SCRIPTS += %D%/tana
