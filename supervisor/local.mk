@@ -24,6 +24,7 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_request.h \
 	%D%/sv_stats.c \
 	%D%/sv_stats.h \
+	%D%/sv_trace.c %D%/sv_trace.h \
 	%D%/sv_child.c %D%/sv_child.h \
 	%D%/sv_compiler.c %D%/sv_compiler.h \
 	%D%/sv_config.c %D%/sv_config.h \

@@ -517,6 +517,89 @@ def test_dev_says_that_its_port_is_taken(temp, tmp_path):
     assert r.returncode == 1 and "ENOENT" in r.stderr
 
 
+# -- stacks --------------------------------------------------------------------------------
+
+THROWS = {"get.ts": """import { Request } from "tana/net";
+import { check } from "./lib/check";
+
+interface Order {
+    count: number;
+}
+
+export async function Get(req: Request) {
+    await null;
+    const order: Order = { count: Number(req.query.n ?? "0") };
+    return check(order.count);
+}
+""", "lib/check.ts": """class Refused extends Error {
+    override name = "Refused";
+}
+
+export function check(n: number): number {
+    if (n < 1)
+        throw new Refused(`only ${n} of (get.js:1)`);
+    return n;
+}
+"""}
+
+
+def stack_of(server, contract):
+    line = server.wait_log("request failed", f"contract={contract}")[0]
+    return [f for f in re.findall(r"\((\S+?:[0-9]+)\)", line) if ".ts:" in f]
+
+
+def test_a_throw_is_logged_with_the_lines_of_its_typescript(start, tmp_path):
+    """Deployed, and as the server's own compiler lowers it; the client learns nothing of it."""
+    server = start(contracts={"dev": {"get.ts": THROWS["get.ts"].replace("./lib/check", "./check"), "check.ts": THROWS["lib/check.ts"]}})
+    r = tana("deploy", write(tmp_path / "shop", THROWS), "--contracts", server.contracts)
+    assert (r.returncode, r.stderr) == (0, "")
+    version = server.contracts / "shop"
+    assert sorted(p.name for p in version.iterdir()) == ["get.js", "get.js.lines", "get.js.map", "src"]
+    assert json.loads((version / "get.js.map").read_text())["sources"] == ["get.ts", "lib/check.ts"]
+    for contract, check in (("shop", "lib/check.ts"), ("dev", "check.ts")):
+        a = server.get(f"/{contract}")
+        assert (a.status, a.code) == (500, "contract_error")
+        assert ".ts" not in a.text and "Refused" not in a.text and set(a.json()["error"]) == {"code", "message", "requestId"}
+        stack = stack_of(server, contract)
+        assert stack[0].startswith(f"{check}:") and f"{check}:7" in stack and "get.ts:11" in stack, stack
+        line = server.log_lines("request failed", f"contract={contract}")[0]
+        assert a.json()["error"]["requestId"] in line and "Refused: only 0" in line
+    assert server.get("/shop?n=1").json() == 1
+
+
+def test_what_throws_while_loaded_is_logged_with_its_typescript_line(start):
+    server = start(contracts={"c": {"get.ts": "interface I {}\n\nexport const Get = () => 1;\nconst n: any = null;\nn.x;\n"}})
+    a = server.get("/c")
+    assert (a.status, a.code) == (500, "contract_unusable") and ".ts" not in a.text
+    assert "(get.ts:5)" in server.wait_log("contract not loaded", "contract=c")[0]
+
+
+@pytest.mark.parametrize("table", ["", "tana-lines 1\ns x\n1 0 1\n1 0 1\n", "\0" * 1000, "tana-lines 1\n" + "s " + "n" * 70000 + "\n", "x" * (5 << 20)],
+                         ids=["empty", "not rising", "zeros", "long name", "huge"])
+def test_a_spoiled_table_of_lines_costs_the_lines_only(start, table):
+    server = start(contracts={"c": {"get.js": "exports.get = function () { throw new Error('it'); };", "get.js.lines": table}})
+    assert server.get("/c").status == 500
+    assert "(get.js:1)" in server.wait_log("request failed", "contract=c")[0]
+
+
+def test_a_table_of_lines_that_is_a_link_is_not_followed(start):
+    server = start(contracts={"other": {"lines": "tana-lines 1\ns secret\n1 0 1\n", "get.js": ""},
+                              "c": {"get.js": "exports.get = function () { throw new Error('it'); };"}})
+    (server.contracts / "c/get.js.lines").symlink_to("../other/lines")
+    assert server.get("/c").status == 500
+    line = server.wait_log("request failed", "contract=c")[0]
+    assert "(get.js:1)" in line and "secret" not in line
+
+
+def test_run_and_init_show_typescript_lines(temp, tmp_path, contracts):
+    r = tana("run", write(tmp_path / "shop", THROWS))
+    assert r.returncode == 1 and "contract_error: Refused: only 0" in r.stderr
+    assert "(lib/check.ts:7)" in r.stderr and "(get.ts:11)" in r.stderr and ".ts" not in r.stdout
+    write(tmp_path, {"c.ts": "export const get = () => 1;\n\nexport async function init() {\n    await null;\n    throw new Error('not today');\n}"})
+    r = tana("deploy", tmp_path / "c.ts", "--contracts", contracts)
+    assert r.returncode == 1 and "init failed, nothing was changed: Error: not today\n" in r.stderr and "(c.ts:5)" in r.stderr
+
+
 # -- new -------------------------------------------------------------------------------------
 
 def test_new_contract_can_be_deployed_and_run_as_it_is(temp, tmp_path, contracts):

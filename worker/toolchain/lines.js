@@ -22,11 +22,11 @@ function nameable(name) {
 	    /^[^\x00-\x1f\x7f]+$/.test(name);
 }
 
-function lineTable(map) {
+function lineTable({ map, code }) {
 	const names = [], index = new Map(), out = [];
 	let source = null, shift = 0;		/* of the entry that holds now */
 
-	linePlaces(map).forEach((place, i) => {
+	linePlaces(map, code).forEach((place, i) => {
 		const name = place && nameable(map.sources[place.source]) ?
 		    map.sources[place.source] : null;
 

@@ -11,9 +11,10 @@ const { Failure, printable } = require("./messages");
 const { lineTable } = require("./lines");
 const { lowerAll, metadata, shown } = require("./source");
 const probe = require("./probe");
-const { originalPlace } = require("./sourcemap");
+const { likelyColumn, originalPlace, tracedText } = require("./sourcemap");
 const worker = require("./worker");
 
+const STACK_SHOWN = 10;
 const UNTELLING = ["contract", "get", "post", "index"];
 
 /* The directory's name; for a file its own, unless that says only what is in it. */
@@ -56,7 +57,9 @@ function innermost(built, found) {
 
 	for (const { name, line } of [{ name: found.file, line: found.line }, ...frames]) {
 		const entry = built.find((b) => b.name === name);
-		const place = entry && line ? originalPlace(entry.map, Number(line), 0) : null;
+		const text = entry && line ? entry.code.split("\n")[line - 1] : undefined;
+		const place = text === undefined ? null :
+		    originalPlace(entry.map, Number(line), likelyColumn(text));
 
 		if (place)
 			return { entry, place: { ...place, column: undefined } };
@@ -122,22 +125,28 @@ function check(source, built, version, asked, onLog) {
 	return found.exports;
 }
 
-function runInit(version) {
+function runInit(version, built) {
 	const answer = worker.call(version, "init", say("init"));
 
-	if (answer.fault || answer.ok === false)
-		throw new Failure({
-			text: `init failed, nothing was changed: ${answer.message || answer.error}`,
-			notes: [{ text: "init runs in a heap of its own before the contract serves: " +
+	if (!answer.fault && answer.ok !== false)
+		return;
+	/* What happened, then the stack. */
+	const [why, ...stack] = tracedText(answer.message || answer.error, built).split("\n");
+
+	throw new Failure({
+		text: `init failed, nothing was changed: ${why}`,
+		notes: [...stack.slice(0, STACK_SHOWN).map((line) => ({ text: line.trim() })),
+			{ text: "init runs in a heap of its own before the contract serves: " +
 			    "without the server's storage, ledger and network" }],
-		});
+	});
 }
 
 /*
  * Lower the source's files, stage them in the store, load them as the server will.
- * Answers { version, exports, sources }; `version` is what worker.js takes, until
- * the store has published or abandoned it.  `quiet`: what the module level writes to
- * its console will be shown by a server.
+ * Answers { version, exports, built }: `version` is what worker.js takes, until the
+ * store has published or abandoned it; `built` has what lower() gave by the
+ * compiled file's name.  `quiet`: what the module level writes to its console will be shown by
+ * a server.
  */
 async function prepare(source, store, { quiet = false } = {}) {
 	const meta = source.single ? null : metadata(source.dir);
@@ -146,10 +155,10 @@ async function prepare(source, store, { quiet = false } = {}) {
 	const sources = new Map(built.flatMap((b) => [...b.sources]));
 
 	store.stage();
-	for (const { name, code, map } of built) {
-		version.compiled.push({ name, path: store.write(name, code) });
-		store.write(`${name}.map`, JSON.stringify(map));
-		store.write(`${name}.lines`, lineTable(map));
+	for (const b of built) {
+		version.compiled.push({ name: b.name, path: store.write(b.name, b.code) });
+		store.write(`${b.name}.map`, JSON.stringify(b.map));
+		store.write(`${b.name}.lines`, lineTable(b));
 	}
 	if (meta !== null)
 		store.write("contract.json", meta.text);
@@ -160,21 +169,21 @@ async function prepare(source, store, { quiet = false } = {}) {
 	asked.file = { name: asked.name, path: store.write(".probe.js", asked.code) };
 	const exports = check(source, built, version, asked, quiet ? () => {} : say("check"));
 	fs.rmSync(asked.file.path);
-	return { version, exports, sources };
+	return { version, exports, built: new Map(built.map((b) => [b.name, b])) };
 }
 
 /*
  * The one moment in which something changes: what was prepared serves.  init runs if
  * nothing of this contract did before.  The caller unlocks the store.
  */
-async function activate(store, { version, exports }, { force, keep }) {
+async function activate(store, { version, exports, built }, { force, keep }) {
 	await store.lock();
 	const name = store.name(), current = store.current();
 	const unchanged = name.known && name.name === current;
 
 	if (!unchanged) {
 		if (current === null && exports.includes("init"))
-			runInit(version);
+			runInit(version, built);
 		store.publish(name, force);
 		store.prune(keep);
 	}

@@ -4,7 +4,7 @@
  * Descriptor 3 is a stream: 4-byte big-endian length, then JSON, both ways
  * (supervisor/sv_lower.c is the other end).
  *	-> { id, contract, dir, files: ["get.ts", ...] }
- *	<- { id, files: [{ name: "get.js", code }, ...] } or { id, error: "FILE:LINE:COLUMN: ..." }
+ *	<- { id, files: [{ name: "get.js", code, lines }, ...] } or { id, error: "FILE:LINE:COLUMN: ..." }
  * What the author did wrong is an answer; what cannot be a request ends us.
  */
 "use strict";
@@ -15,6 +15,7 @@ const path = require("path");
 
 const { isIdentifier } = require("./identifier");
 const { Failure, summary } = require("./messages");
+const { lineTable } = require("./lines");
 const { load, lower } = require("./lower");
 
 const CHANNEL = 3;
@@ -39,9 +40,13 @@ async function answer(contracts, q) {
 
 	try {
 		for (const file of q.files) {
-			const { code } = await lower(path.join(contracts, q.dir), file);
+			const built = await lower(path.join(contracts, q.dir), file, { map: true });
 
-			files.push({ name: file.replace(/ts$/, "js"), code });
+			files.push({
+				name: file.replace(/ts$/, "js"),
+				code: built.code,
+				lines: lineTable(built),
+			});
 		}
 		return { id: q.id, files };
 	} catch (e) {
