@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from conftest import alive, descendants, free_port, process, until
-from test_toolchain import TANA, in_namespace, leftovers, served, tana, versions, write
+from test_toolchain import ESCAPES, TANA, in_namespace, leftovers, served, tana, versions, write
 
 
 @pytest.fixture
@@ -634,3 +634,46 @@ def test_new_contract_on_a_full_disk_leaves_nothing(contracts):
         {TANA} new contract shop || echo "status $?"
         ls""")
     assert r.stdout == "status 1\n" and "ENOSPC" in r.stderr and "shop" in r.stderr and r.stderr.count("\n") == 1
+
+
+# -- nothing outside of the contract's directory ----------------------------------------------
+
+@pytest.mark.parametrize("escape", ESCAPES, ids=lambda f: f.__name__)
+def test_no_command_reads_outside_of_the_contract(temp, tmp_path, contracts, escape):
+    victim = write(tmp_path / "all/victim", {"secret.ts": "export const secret = 'another tenant';", "secret.json": '{"secret": "another tenant"}',
+                                             "secret.txt": "another tenant"})
+    root = tmp_path / "all/thief"
+    root.mkdir()
+    text = escape(root, victim)
+    if text is not None:
+        (root / "get.ts").write_text(text)
+    for command in (["deploy", root, "--contracts", contracts], ["run", root], ["compile", root, "-o", tmp_path / "out"]):
+        r = tana(*command)
+        assert r.returncode == 1 and "outside the contract's directory" in r.stderr, r.stderr
+        assert "another tenant" not in r.stdout + r.stderr
+    dev = Dev(root)
+    try:
+        said = dev.wait_for("thief: waiting for a change")
+    finally:
+        assert dev.end() == 130
+    assert "outside the contract's directory" in said and "another tenant" not in said
+    assert os.listdir(temp) == [] and not (contracts / "thief").exists() and leftovers(contracts) == []
+
+
+def test_metadata_and_what_is_deployed_come_from_the_directory_alone(temp, tmp_path, contracts):
+    write(tmp_path, {"secret.json": '{"author": "another tenant"}', "c/get.ts": "export const Get = (r: any) => r.tana.contract;"})
+    (tmp_path / "c/contract.json").symlink_to("../secret.json")
+    (tmp_path / "c/post.ts").symlink_to("/etc/hostname")
+    for command in (["deploy", tmp_path / "c", "--contracts", contracts], ["run", tmp_path / "c"]):
+        r = tana(*command)
+        assert r.returncode == 1 and "outside the contract's directory" in r.stderr and "another tenant" not in r.stdout + r.stderr
+    assert not (contracts / "c").exists() and os.listdir(temp) == []
+
+
+def test_a_deployed_version_holds_no_link(tmp_path, contracts):
+    """A link within the directory is followed, and what it leads to becomes a file."""
+    write(tmp_path / "c", {"get.ts": "import { v } from './alias'; export const Get = () => v;", "lib/real.ts": "export const v = 1;"})
+    (tmp_path / "c/alias.ts").symlink_to("lib/real.ts")
+    r = tana("deploy", tmp_path / "c", "--contracts", contracts)
+    assert r.returncode == 0, r.stderr
+    assert not [p for p in (contracts / "c").resolve().rglob("*") if p.is_symlink()]
