@@ -154,8 +154,8 @@ take_answer(struct sv_lower *l, const char *p, size_t len)
 		out[n++] = (struct tn_str){ json_string_value(code), json_string_length(code) };
 		if (lines == NULL)
 			continue;
-		if (!json_is_string(lines) || snprintf(table[i], LOWER_NAME_MAX, "%s" SV_TRACE_SUFFIX,
-		    json_string_value(name)) >= (int)LOWER_NAME_MAX)
+		if (!json_is_string(lines) || snprintf(table[i], LOWER_NAME_MAX,
+		    "%s" SV_TRACE_SUFFIX, json_string_value(name)) >= (int)LOWER_NAME_MAX)
 			goto out;
 		out[n++] = tn_str(table[i]);
 		out[n++] = (struct tn_str){ json_string_value(lines), json_string_length(lines) };

@@ -55,11 +55,12 @@ a_stack_gets_the_author_s_lines(void **state)
 		{ "((get.js:10))", "((get.ts:3))" },
 	};
 	/* Before the first entry, without a source, of a file without a table, no place. */
-	static const char *const same[] = { "", "text", "(", "()", "(get.js:0)", "(get.js:1)", "(get.js:9)",
-	    "(get.js:20)", "(get.js:21)", "(post.js:4)", "(contract.js:10)", "get.js:10", "(get.js:10",
+	static const char *const same[] = { "", "text", "(", "()", "(get.js:0)", "(get.js:1)",
+	    "(get.js:9)", "(get.js:20)", "(get.js:21)", "(post.js:4)", "(contract.js:10)",
+	    "get.js:10", "(get.js:10",
 	    "(get.js:)", "(get.js:-10)", "(get.js:10 )", "(get.js:1x)", "(get.js:100000000)",
-	    "(get.js:4294967306)", "(get.js:99999999999999999999999999999)", "(get.jsx:10)", "(xget.js:10)",
-	    "( get.js:10)", "(get.js10)", "(get.js" };
+	    "(get.js:4294967306)", "(get.js:99999999999999999999999999999)", "(get.jsx:10)",
+	    "(xget.js:10)", "( get.js:10)", "(get.js10)", "(get.js" };
 	struct sv_trace *t = tables();
 	size_t i;
 
@@ -77,7 +78,8 @@ a_stack_gets_the_author_s_lines(void **state)
 static void
 what_does_not_fit_is_left_out(void **state)
 {
-	const char *text = "ab (get.js:10) (get.js:12) cd", *whole = "ab (get.ts:3) (lib/a b.ts:7) cd";
+	const char *text = "ab (get.js:10) (get.js:12) cd";
+	const char *whole = "ab (get.ts:3) (lib/a b.ts:7) cd";
 	struct sv_trace *t = tables();
 	size_t room;
 
@@ -113,11 +115,15 @@ what_is_no_table_adds_nothing(void **state)
 {
 	static const char *const bad[] = {
 		"", "\n", "tana-lines", "tana-lines 2\n", "tana-lines 1 \n", " tana-lines 1\n",
-		"tana-lines 1\ns \n", "tana-lines 1\ns\n", "tana-lines 1\ns a\tb\n", "tana-lines 1\ns a\x7f\n",
-		"tana-lines 1\ns a\r\n1 0 1\n", "tana-lines 1\n\n", "tana-lines 1\nx\n", "tana-lines 1\n0\n",
+		"tana-lines 1\ns \n", "tana-lines 1\ns\n", "tana-lines 1\ns a\tb\n",
+		"tana-lines 1\ns a\x7f\n",
+		"tana-lines 1\ns a\r\n1 0 1\n", "tana-lines 1\n\n", "tana-lines 1\nx\n",
+		"tana-lines 1\n0\n",
 		"tana-lines 1\n1 0 1\n", "tana-lines 1\ns a\n1 1 1\n", "tana-lines 1\ns a\n1 0\n",
-		"tana-lines 1\ns a\n1 0 0\n", "tana-lines 1\ns a\n1 0 1 1\n", "tana-lines 1\ns a\n1 0 1x\n",
-		"tana-lines 1\ns a\n1  0 1\n", "tana-lines 1\ns a\n-1 0 1\n", "tana-lines 1\ns a\n2 0 1\n2 0 2\n",
+		"tana-lines 1\ns a\n1 0 0\n", "tana-lines 1\ns a\n1 0 1 1\n",
+		"tana-lines 1\ns a\n1 0 1x\n",
+		"tana-lines 1\ns a\n1  0 1\n", "tana-lines 1\ns a\n-1 0 1\n",
+		"tana-lines 1\ns a\n2 0 1\n2 0 2\n",
 		"tana-lines 1\ns a\n2 0 1\n1 0 2\n", "tana-lines 1\ns a\n100000000 0 1\n",
 		"tana-lines 1\ns a\n4294967297 0 1\n", "tana-lines 1\ns a\n1 4294967296 1\n",
 		"tana-lines 1\ns a\n1 0 1\ns b\n", "tana-lines 1\ns a\n1 0 1\n\n2 0 2\n",

@@ -69,7 +69,8 @@ async function run(options) {
 			if (!several || text === null)
 				throw e;
 			process.stderr.write(text);
-			process.stdout.write(`${job.id || job.path}: failed, nothing was changed\n`);
+			process.stdout.write(`${job.id || job.path}: failed, ` +
+			    "nothing was changed\n");
 			failed = true;
 			job.store?.abandon();
 			return false;

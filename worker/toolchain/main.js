@@ -76,7 +76,7 @@ const commands = {
 	rollback: {
 		operands: ["ID", "[VERSION]"],
 		usage: "[--contracts DIR] [--reload SOCKET]",
-		about: "Let the version before the present one serve again, or the one that is named.",
+		about: "Let the version before the present one serve again, or the named one.",
 		options: { contracts: CONTRACTS, reload: RELOAD },
 		run: (o) => require("./versions").rollback(o),
 	},
@@ -186,7 +186,8 @@ function parse(name, args) {
 		const n = /^[0-9]{1,9}$/.test(values[option]) ? Number(values[option]) : -1;
 
 		if (n < range[0] || n > range[1])
-			throw new Usage(`${name}: --${option} is a number from ${range[0]} to ${range[1]}`);
+			throw new Usage(`${name}: --${option} is a number from ${range[0]} ` +
+			    `to ${range[1]}`);
 		values[option] = n;
 	}
 	return values;
@@ -204,7 +205,8 @@ async function main(argv) {
 			throw new Usage("what to do?");
 		if (!Object.hasOwn(commands, name))
 			throw new Usage(`unknown command: ${name}`);
-		const options = args.slice(0, args.includes("--") ? args.indexOf("--") : args.length);
+		const end = args.indexOf("--");
+		const options = end < 0 ? args : args.slice(0, end);
 
 		if (options.includes("--help") || options.includes("-h")) {
 			helpOn(name);

@@ -84,9 +84,12 @@ class PrivateServer {
 		};
 		const args = [...Object.entries(all), ["listen", `unix:${this.socket}`],
 			...listen.map((where) => ["listen", where])];
+		const command = [program,
+			...args.flatMap(([name, value]) => ["-o", `${name}=${value}`])];
+
 		/* Whoever kills us outright ends it as well. */
-		const command = [...hasProgram("setpriv") ? ["setpriv", "--pdeathsig", "TERM", "--"] : [],
-			program, ...args.flatMap(([name, value]) => ["-o", `${name}=${value}`])];
+		if (hasProgram("setpriv"))
+			command.unshift("setpriv", "--pdeathsig", "TERM", "--");
 
 		/* A session of its own: a terminal's signals are for us, and we end it in order. */
 		this.child = spawn(command[0], command.slice(1),

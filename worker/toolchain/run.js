@@ -13,6 +13,7 @@ const { isIdentifier } = require("./identifier");
 const { find } = require("./source");
 const { Store } = require("./store");
 
+const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
 function isJson(text) {
@@ -35,7 +36,7 @@ function requestOf(options, id) {
 	for (const text of header) {
 		const [, name, value] = /^([^:]*):\s*(.*?)\s*$/s.exec(text) || [];
 
-		if (name === undefined || !TOKEN.test(name) || /[^\t\x20-\x7e\x80-\xff]/.test(value))
+		if (name === undefined || !TOKEN.test(name) || !VALUE.test(value))
 			throw new Usage(`run: a header is NAME: VALUE, not "${text}"`);
 		const key = name.toLowerCase();
 

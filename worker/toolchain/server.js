@@ -4,7 +4,8 @@
  * Descriptor 3 is a stream: 4-byte big-endian length, then JSON, both ways
  * (supervisor/sv_lower.c is the other end).
  *	-> { id, contract, dir, files: ["get.ts", ...] }
- *	<- { id, files: [{ name: "get.js", code, lines }, ...] } or { id, error: "FILE:LINE:COLUMN: ..." }
+ *	<- { id, files: [{ name: "get.js", code, lines }, ...] }
+ *	   or { id, error: "FILE:LINE:COLUMN: ..." }
  * What the author did wrong is an answer; what cannot be a request ends us.
  */
 "use strict";

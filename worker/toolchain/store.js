@@ -267,16 +267,19 @@ class Store {
 	point(name, force) {
 		const next = path.join(this.contracts, `.${this.id}.${process.pid}.tmp`);
 
+		const aside = path.join(this.dir, `replaced-${Date.now()}`);
+
 		fs.rmSync(next, { force: true });
 		try {
 			fs.symlinkSync(`.versions/${this.id}/${name}`, next);
 			/* A directory cannot be replaced in one step. */
 			if (force && lstat(this.link)?.isDirectory())
-				fs.renameSync(this.link,
-				    path.join(this.dir, `replaced-${Date.now()}`));
+				fs.renameSync(this.link, aside);
 			fs.renameSync(next, this.link);
 		} catch (e) {
 			fs.rmSync(next, { force: true });
+			if (lstat(aside) && !lstat(this.link))
+				fs.renameSync(aside, this.link);
 			throw e;
 		}
 		sync(this.contracts);

@@ -61,7 +61,8 @@ async function list(options) {
 		return;
 	}
 	for (const { version, deployed, current: now } of rows)
-		process.stdout.write(`${version.padEnd(18)}  ${deployed}${now ? "  current" : ""}\n`);
+		process.stdout.write(`${version.padEnd(18)}  ${deployed}` +
+		    `${now ? "  current" : ""}\n`);
 }
 
 /* The version that is meant by a name or the beginning of one. */
@@ -81,9 +82,11 @@ function choose(store, wanted) {
 
 	if (found.length === 1)
 		return found[0];
-	throw new Failure(`${store.id}: ` + (found.length > 1 ? `"${wanted}" begins several versions: ` +
-	    found.join(", ") : `there is no version "${wanted}"; there are ` +
-	    versions.map((v) => v === current ? `${v} (current)` : v).join(", ")));
+	if (found.length > 1)
+		throw new Failure(`${store.id}: "${wanted}" begins several versions: ` +
+		    found.join(", "));
+	throw new Failure(`${store.id}: there is no version "${wanted}"; there are ` +
+	    versions.map((v) => v === current ? `${v} (current)` : v).join(", "));
 }
 
 async function rollback(options) {
@@ -119,7 +122,8 @@ async function remove(options) {
 		const why = tryReload(options.reload, store.id);
 
 		if (why !== null && !/no such contract|not found/i.test(why))
-			throw new Failure(`${store.id}: removed, but the server was not told: ${why}`);
+			throw new Failure(`${store.id}: removed, but the server ` +
+			    `was not told: ${why}`);
 	}
 	process.stdout.write(`${store.id}: removed\n`);
 }

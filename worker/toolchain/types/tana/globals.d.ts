@@ -29,8 +29,10 @@ declare var tana: Tana;
 
 declare var self: typeof globalThis;
 
-declare function setTimeout<A extends unknown[]>(callback: (...args: A) => void, ms?: number, ...args: A): number;
-declare function setInterval<A extends unknown[]>(callback: (...args: A) => void, ms?: number, ...args: A): number;
+declare function setTimeout<A extends unknown[]>(callback: (...args: A) => void, ms?: number,
+    ...args: A): number;
+declare function setInterval<A extends unknown[]>(callback: (...args: A) => void, ms?: number,
+    ...args: A): number;
 declare function clearTimeout(id?: number): void;
 declare function clearInterval(id?: number): void;
 declare function queueMicrotask(callback: () => void): void;
@@ -47,7 +49,8 @@ interface Performance {
 declare var performance: Performance;
 
 interface Crypto {
-	getRandomValues<T extends Int8Array | Uint8Array | Uint8ClampedArray | Int16Array | Uint16Array | Int32Array | Uint32Array>(array: T): T;
+	getRandomValues<T extends Int8Array | Uint8Array | Uint8ClampedArray | Int16Array |
+	    Uint16Array | Int32Array | Uint32Array>(array: T): T;
 	randomUUID(): string;
 }
 declare var crypto: Crypto;
@@ -79,7 +82,8 @@ interface URLSearchParams extends Iterable<[string, string]> {
 	has(name: string, value?: string): boolean;
 	set(name: string, value: string): void;
 	sort(): void;
-	forEach(callback: (value: string, name: string, parent: URLSearchParams) => void, self?: unknown): void;
+	forEach(callback: (value: string, name: string, parent: URLSearchParams) => void,
+	    self?: unknown): void;
 	keys(): IterableIterator<string>;
 	values(): IterableIterator<string>;
 	entries(): IterableIterator<[string, string]>;
@@ -87,7 +91,8 @@ interface URLSearchParams extends Iterable<[string, string]> {
 }
 declare var URLSearchParams: {
 	prototype: URLSearchParams;
-	new (init?: string | URLSearchParams | Iterable<readonly [string, string]> | Readonly<Record<string, string>>): URLSearchParams;
+	new (init?: string | URLSearchParams | Iterable<readonly [string, string]> |
+	    Readonly<Record<string, string>>): URLSearchParams;
 };
 
 interface URL {
@@ -120,7 +125,8 @@ interface Headers extends Iterable<[string, string]> {
 	getSetCookie(): string[];
 	has(name: string): boolean;
 	set(name: string, value: string): void;
-	forEach(callback: (value: string, name: string, parent: Headers) => void, self?: unknown): void;
+	forEach(callback: (value: string, name: string, parent: Headers) => void,
+	    self?: unknown): void;
 	keys(): IterableIterator<string>;
 	values(): IterableIterator<string>;
 	entries(): IterableIterator<[string, string]>;
@@ -160,8 +166,10 @@ declare var CustomEvent: {
 
 type EventListener = ((event: Event) => void) | { handleEvent(event: Event): void };
 interface EventTarget {
-	addEventListener(type: string, listener: EventListener | null, options?: boolean | { once?: boolean; capture?: boolean; signal?: AbortSignal }): void;
-	removeEventListener(type: string, listener: EventListener | null, options?: boolean | { capture?: boolean }): void;
+	addEventListener(type: string, listener: EventListener | null,
+	    options?: boolean | { once?: boolean; capture?: boolean; signal?: AbortSignal }): void;
+	removeEventListener(type: string, listener: EventListener | null,
+	    options?: boolean | { capture?: boolean }): void;
 	dispatchEvent(event: Event): boolean;
 }
 declare var EventTarget: { prototype: EventTarget; new (): EventTarget };
@@ -190,7 +198,10 @@ interface DOMException extends Error {
 	readonly message: string;
 	readonly code: number;
 }
-declare var DOMException: { prototype: DOMException; new (message?: string, name?: string): DOMException };
+declare var DOMException: {
+	prototype: DOMException;
+	new (message?: string, name?: string): DOMException;
+};
 
 /** What Request and Response have in common.  A body can be read once. */
 interface Body {
@@ -212,7 +223,11 @@ interface RequestInit {
 interface TanaRequest {
 	readonly caller: any;
 	readonly session: any;
-	readonly contract: { readonly id: string; readonly owner: string | null; readonly name: string | null };
+	readonly contract: {
+		readonly id: string;
+		readonly owner: string | null;
+		readonly name: string | null;
+	};
 }
 
 interface Request extends Body {
@@ -228,12 +243,15 @@ interface Request extends Body {
 	readonly params: { readonly [name: string]: string | undefined };
 	/** The client's address. */
 	readonly ip: string | null;
-	/** In get and post handlers: a JSON body parsed, others as text or bytes; null without one. */
+	/** In get and post handlers: JSON parsed, others as text or bytes; null without one. */
 	readonly body: unknown;
 	readonly tana: TanaRequest;
 	clone(): Request;
 }
-declare var Request: { prototype: Request; new (input: string | URL | Request, init?: RequestInit): Request };
+declare var Request: {
+	prototype: Request;
+	new (input: string | URL | Request, init?: RequestInit): Request;
+};
 
 interface ResponseInit {
 	status?: number;

@@ -31,7 +31,7 @@ declare module "tana/data" {
 		keys(pattern?: string): Promise<string[]>;
 		entries<T = any>(): Promise<[string, T][]>;
 		clear(): Promise<void>;
-		/** All that was staged or nothing; fails if another request changed what this one read. */
+		/** All that was staged or nothing; fails if what was read was changed meanwhile. */
 		commit(): Promise<void>;
 		/** Bytes. */
 		readonly MAX_KEY_SIZE: 256;
@@ -70,14 +70,23 @@ declare module "tana/kv" {
 	interface Kv {
 		get(key: string, type?: "text" | { type?: "text" }): Promise<string | null>;
 		get<T = any>(key: string, type: "json" | { type: "json" }): Promise<T | null>;
-		get(key: string, type: "arrayBuffer" | { type: "arrayBuffer" }): Promise<ArrayBuffer | null>;
-		getWithMetadata(key: string, type?: "text" | { type?: "text" }): Promise<KvWith<string>>;
-		getWithMetadata<T = any>(key: string, type: "json" | { type: "json" }): Promise<KvWith<T>>;
-		getWithMetadata(key: string, type: "arrayBuffer" | { type: "arrayBuffer" }): Promise<KvWith<ArrayBuffer>>;
-		put(key: string, value: string | ArrayBuffer | ArrayBufferView, options?: KvPutOptions): Promise<void>;
+		get(key: string,
+		    type: "arrayBuffer" | { type: "arrayBuffer" }): Promise<ArrayBuffer | null>;
+		getWithMetadata(key: string,
+		    type?: "text" | { type?: "text" }): Promise<KvWith<string>>;
+		getWithMetadata<T = any>(key: string,
+		    type: "json" | { type: "json" }): Promise<KvWith<T>>;
+		getWithMetadata(key: string,
+		    type: "arrayBuffer" | { type: "arrayBuffer" }): Promise<KvWith<ArrayBuffer>>;
+		put(key: string, value: string | ArrayBuffer | ArrayBufferView,
+		    options?: KvPutOptions): Promise<void>;
 		delete(key: string): Promise<void>;
 		/** At most 1000 a page. */
-		list(options?: { prefix?: string; limit?: number; cursor?: string }): Promise<KvList>;
+		list(options?: {
+			prefix?: string;
+			limit?: number;
+			cursor?: string;
+		}): Promise<KvList>;
 	}
 	export const kv: Kv;
 	export default kv;
