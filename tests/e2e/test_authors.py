@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import urllib.request
 from pathlib import Path
 
@@ -311,6 +312,52 @@ def test_clients_see_whole_answers_while_versions_go_back_and_forth(start, tmp_p
             c.join()
     assert {a.status for a in answers} == {200}
     assert {tuple(a.json()) for a in answers} == {("aaa",) * 3, ("bbb",) * 3}
+
+
+SWITCHES = int(os.environ.get("TANA_SWITCHES", "30"))	# each takes half a second
+
+
+def test_deployments_under_load_are_seen_whole_and_in_their_order(start, tmp_path):
+    server = start(contracts={}, skip_transpile=True, workers_max=4, log_level="warn")
+    source, stop, wrong, seen = tmp_path / "c", threading.Event(), [], set()
+    reached = 0		# the version that serves for certain
+
+    def deploy(n):
+        # Three places have the number: a mixture of versions would show.
+        write(source, {"get.ts": f"import {{ n }} from './n'; export const Get = (r: any) => [{n}, n, Number(r.tana.contract.name)];",
+                       "n.ts": f"export const n = {n};", "contract.json": json.dumps({"name": str(n)})})
+        r = tana("deploy", source, "--contracts", server.contracts, "--reload", server.run_dir / "control.sock")
+        assert (r.returncode, r.stderr) == (0, "")
+
+    def ask():
+        last = 0
+        while not stop.is_set():
+            least = max(reached, last)
+            a = server.get("/c")
+            got = a.json() if a.status == 200 else None
+            if got is None or len(set(got)) != 1 or got[0] < least:
+                wrong.append((least, a))
+                return
+            last = got[0]
+            seen.add(last)
+            time.sleep(0.002)		# the compilers need the processor too
+
+    deploy(0)
+    clients = [threading.Thread(target=ask) for _ in range(3)]
+    for c in clients:
+        c.start()
+    try:
+        for n in range(1, SWITCHES + 1):
+            deploy(n)
+            reached = n
+            assert not wrong
+    finally:
+        stop.set()
+        for c in clients:
+            c.join()
+    assert wrong == []
+    assert len(seen) > SWITCHES * 0.9 and len(versions(server.contracts, "c")) <= SWITCHES + 1
+    assert server.get("/c").json() == [SWITCHES] * 3
 
 
 # -- run ------------------------------------------------------------------------------------
