@@ -605,6 +605,23 @@ def test_help_and_version_exit_0():
     assert r.returncode == 0 and re.match(r"tana \d+\.\d+\.\d+ \(esbuild .*, SWC .*, Node\.js .*\)\n$", r.stdout)
 
 
+def test_the_manual_page_has_every_command_and_option():
+    page = (SOURCE / "worker/toolchain/tana.1").read_text()
+    main = (SOURCE / "worker/toolchain/main.js").read_text()
+    commands = dict(re.findall(r'^\t"?([a-z-]+)"?: \{\n(.*?)^\t\},$', main, re.M | re.S))
+    assert {"new", "run", "dev", "compile", "deploy", "versions", "rollback", "remove", "compile-server"} <= set(commands)
+    synopsis, _, rest = page.partition(".Sh DESCRIPTION")
+    for name, text in commands.items():
+        assert re.search(rf"^\.Cm {name}\b", synopsis, re.M) and re.search(rf"^\.It Cm {name}\b", rest, re.M), name
+        part = re.split(r"^\.Nm$", synopsis, flags=re.M)
+        part = next(p for p in part if re.search(rf"^\.Cm {name}( |$)", p, re.M))
+        usage = tana(name, "--help").stdout
+        for option in re.findall(r'^\t\t\t"?([a-z-]+)"?: ', text, re.M):
+            flag = "Fl o" if option == "output" else f"Fl -{option}"
+            assert flag in part, (name, option)
+            assert ("-o" if option == "output" else f"--{option}") in usage, (name, option)
+
+
 def test_missing_things_are_named(tmp_path):
     for args, words in (
             (["compile", "nope.ts"], "nope.ts: ENOENT"),
