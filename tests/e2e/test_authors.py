@@ -724,3 +724,12 @@ def test_a_deployed_version_holds_no_link(tmp_path, contracts):
     r = tana("deploy", tmp_path / "c", "--contracts", contracts)
     assert r.returncode == 0, r.stderr
     assert not [p for p in (contracts / "c").resolve().rglob("*") if p.is_symlink()]
+
+
+def test_a_compiler_that_cannot_be_loaded_is_named_in_one_line(tmp_path):
+    launcher = tmp_path / "tana"
+    launcher.write_text(re.sub("(?m)^TANA_NODE_MODULES=.*", f"TANA_NODE_MODULES='{tmp_path}/none'", Path(TANA).read_text()))
+    write(tmp_path, {"get.ts": "export const Get = () => 1;"})
+    r = subprocess.run(["sh", launcher, "compile", tmp_path, "-o", "-"], capture_output=True, text=True, timeout=60)
+    assert (r.returncode, r.stdout) == (1, "")
+    assert f"esbuild in {tmp_path}/none cannot be loaded: " in r.stderr and r.stderr.count("\n") == 1
