@@ -11,6 +11,7 @@ import pytest
 
 from test_toolchain import SOURCE, TANA, WORKER, tana, write
 
+SOURCE = SOURCE.resolve()
 TYPES = SOURCE / "worker/toolchain/types"
 NODE = re.search(r"^exec '(.*?)'", Path(TANA).read_text(), re.M).group(1)
 TYPESCRIPT = Path(re.search(r"^TANA_NODE_MODULES='(.*)'", Path(TANA).read_text(), re.M).group(1)) / "typescript"

@@ -51,6 +51,7 @@ class PrivateServer {
 		this.child = null;
 		this.ended = null;	/* a promise, once it was started */
 		this.running = false;
+		this.stopping = null;
 		this.said = [];
 		this.dir = fs.mkdtempSync(path.join(os.tmpdir(), "tana-"));
 		this.forget = cleanup.add(() => this.stop());
@@ -123,8 +124,13 @@ class PrivateServer {
 			this.onRecord(record);
 	}
 
-	async stop() {
-		this.forget();
+	/* Also if it is asked twice: by us, and by a signal meanwhile. */
+	stop() {
+		this.stopping ??= this.end();
+		return this.stopping;
+	}
+
+	async end() {
 		if (this.child !== null && this.running) {
 			const late = setTimeout(() => this.child.kill("SIGKILL"), STOP_MS);
 
@@ -133,6 +139,7 @@ class PrivateServer {
 			clearTimeout(late);
 		}
 		fs.rmSync(this.dir, { recursive: true, force: true });
+		this.forget();
 	}
 }
 
