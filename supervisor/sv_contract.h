@@ -24,6 +24,7 @@ struct tn_options;
 struct sv_stats;
 struct sv_image;
 struct sv_lower;
+struct sv_trace;
 struct sv_contracts;
 
 #define SV_EXPORTS(X) X(init) X(contract) X(get) X(post) X(fetch)
@@ -45,6 +46,7 @@ struct sv_version {
 	enum tn_isolation isolation;	/* of its requests */
 	struct tn_str	*source;	/* file name, text, ...; each text malloc'ed */
 	size_t		 nsource;
+	struct sv_trace	*trace;		/* the author's lines, or NULL */
 	unsigned	 exports;	/* SV_EXPORT bits, from the builder */
 	char		 allow[64];	/* the Allow header's value */
 	struct sv_image	*image;		/* NULL: to be built (again) */

@@ -18,6 +18,7 @@
 #include "sv_pool.h"
 #include "sv_seed.h"
 #include "sv_stats.h"
+#include "sv_trace.h"
 #include "tn_clock.h"
 #include "tn_log.h"
 #include "tn_options.h"
@@ -130,21 +131,25 @@ wait_for_worker(struct sv_dispatch *d, struct sv_request *rq, bool first)
 /* -- answering ------------------------------------------------------------ */
 
 static void
-log_fault(const struct sv_request *rq, const struct sv_reply *reply)
+log_fault(const struct sv_request *rq, const struct sv_version *v, const struct sv_reply *reply)
 {
 	const struct tn_fault_info *info = tn_fault_info(reply->fault);
 	struct tn_log_record r;
 	struct tn_str text = reply->message;
+	char memory[2 * MESSAGE_LOG_MAX];	/* the author's names are longer, mostly */
+	struct tn_buf traced;
 
 	if (text.len == 0)
 		return;
 	if (text.len > MESSAGE_LOG_MAX)
 		text.len = MESSAGE_LOG_MAX;
+	tn_buf_init_fixed(&traced, memory, sizeof(memory));
+	sv_trace_rewrite(v != NULL ? v->trace : NULL, text, &traced);
 	tn_log_begin(&r, TN_LOG_WARN, "request failed");
 	tn_log_str(&r, "contract", tn_str(rq->contract));
 	tn_log_str(&r, "request_id", tn_str(rq->request_id));
 	tn_log_str(&r, "fault", tn_str(info->code));
-	tn_log_str(&r, "message", text);
+	tn_log_str(&r, "message", (struct tn_str){ traced.p, traced.len });
 	tn_log_end(&r);
 }
 
@@ -173,7 +178,7 @@ answer(struct sv_dispatch *d, struct sv_request *rq, const struct sv_reply *repl
 		sv_request_free(&rq);
 	} else {
 		if (reply->fault != TN_FAULT_NONE)
-			log_fault(rq, reply);
+			log_fault(rq, v, reply);
 		rq->done(rq, reply, rq->done_arg);
 	}
 	sv_version_unref(d->contracts, &v);

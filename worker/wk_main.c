@@ -24,13 +24,15 @@ help(void)
 	    "	one JSON object: what they export, or what is wrong and where.\n"
 	    "\n"
 	    "       tana-worker --run NAME=FILE ... [OPTION ...]\n"
-	    "	Answer one request, without server and sandbox, and print the result as JSON:\n"
+	    "	Answer one request, without a server, and print the result as JSON:\n"
 	    "	--method GET  --path /  --query TEXT  --url URL  --header 'NAME: VALUE'\n"
 	    "	--body TEXT  --function get|post|fetch|contract|init  --ip ADDRESS\n"
 	    "	--contract ID  --meta JSON  --block JSON  --times\n"
 	    "\n"
-	    "	Both: --runtime DIR, --modules DIR: the runtime's files and node_modules\n"
-	    "	instead of the embedded ones; --cpu-seconds N; --memory MIB.\n"
+	    "	Both run the contract shut in: of the kernel they may ask for memory and time,\n"
+	    "	and write to descriptors 1 and 2.  --cpu-seconds N; --memory MIB;\n"
+	    "	--runtime DIR, --modules DIR: the runtime's files and node_modules instead of\n"
+	    "	the embedded ones.\n"
 	    "\n"
 	    "       tana-worker --version | --help\n", stdout);
 }

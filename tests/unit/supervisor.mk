@@ -50,3 +50,6 @@ unit_tests += %D%/test_sv_pool
 unit_tests += %D%/test_sv_lower
 %C%_test_sv_lower_SOURCES = %D%/test_sv_lower.c
 %C%_test_sv_lower_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
+unit_tests += %D%/test_sv_trace
+%C%_test_sv_trace_SOURCES = %D%/test_sv_trace.c
+%C%_test_sv_trace_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
