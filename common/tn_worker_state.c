@@ -31,6 +31,7 @@ static const char *const retire_names[TN_RETIRE_MAX] = {
 	[TN_RETIRE_MEMORY] = "memory",
 	[TN_RETIRE_TENANT] = "tenant",
 	[TN_RETIRE_GENERATION] = "generation",
+	[TN_RETIRE_AGE] = "age",
 };
 
 struct tn_wstep

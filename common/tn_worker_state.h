@@ -32,7 +32,7 @@ const char *tn_wevent_name(enum tn_wevent event);
 enum tn_retire_reason {
 	TN_RETIRE_REQUESTS, TN_RETIRE_ASKED, TN_RETIRE_IDLE, TN_RETIRE_MODE,
 	TN_RETIRE_RELOAD, TN_RETIRE_DRAIN, TN_RETIRE_MEMORY, TN_RETIRE_TENANT,
-	TN_RETIRE_GENERATION, TN_RETIRE_MAX
+	TN_RETIRE_GENERATION, TN_RETIRE_AGE, TN_RETIRE_MAX
 };
 const char *tn_retire_name(enum tn_retire_reason r);
 

@@ -15,4 +15,5 @@ noinst_LIBRARIES += %D%/libpol.a
 	%D%/pol_rules.c \
 	%D%/pol_rules.h \
 	%D%/pol_sandbox.c \
-	%D%/pol_sandbox.h
+	%D%/pol_sandbox.h \
+	%D%/pol_tool.c

@@ -26,6 +26,7 @@ pol_filter_name(enum pol_filter_kind kind)
 		[POL_FILTER_ZYGOTE] = "zygote",
 		[POL_FILTER_WORKER] = "worker",
 		[POL_FILTER_BUILDER] = "builder",
+		[POL_FILTER_TOOL] = "tool",
 	};
 
 	return names[kind];

@@ -14,7 +14,7 @@
 
 struct pol_filter;
 
-/* "zygote", "worker", "builder"; the words of the golden texts' file names. */
+/* "zygote", "worker", "builder", "tool"; the words of the golden texts' file names. */
 const char *pol_filter_name(enum pol_filter_kind kind);
 
 /* A program in *out, the caller's; or a negative code and in err why. */

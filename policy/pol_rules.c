@@ -2,7 +2,8 @@
  * pol_rules.c - what a zygote and its children may ask of the kernel.
  *
  * Filters stack: a child is bound by the zygote's filter too, so that each rule of
- * a child stands, as narrow or wider, in the zygote's.
+ * a child stands, as narrow or wider, in the zygote's.  The tool (tana-worker --check
+ * and --run) is no child of one.
  */
 #include "config.h"
 
@@ -19,10 +20,12 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #define Z	POL_IN_(POL_FILTER_ZYGOTE)
 #define W	POL_IN_(POL_FILTER_WORKER)
 #define B	POL_IN_(POL_FILTER_BUILDER)
+#define T	POL_IN_(POL_FILTER_TOOL)
 
 /* Only where workers restore their arena in this way. */
 #define SCAN	POL_IF_(TN_RESTORE_SCAN)
@@ -59,9 +62,9 @@ static const struct pol_rule table[] = {
 	{ CALL(pread64), W | PAGEMAP, TESTS(IS(0, PAGEMAP_FD)) },
 	{ CALL(madvise), W, TESTS(IS(0, ARENA), IS(1, ARENA_SIZE), EQ(2, MADV_DONTNEED)) },
 	/* Where the clock can be read in user space this is not called. */
-	{ CALL(clock_gettime), Z | W | B, TESTS(LE(0, 1)) },
-	{ CALL(rt_sigreturn), Z | W | B, ANY },
-	{ CALL(exit_group), Z | W | B, ANY },
+	{ CALL(clock_gettime), Z | W | B | T, TESTS(LE(0, 1)) },
+	{ CALL(rt_sigreturn), Z | W | B | T, ANY },
+	{ CALL(exit_group), Z | W | B | T, ANY },
 
 	/* The zygote: its socket, its children, its log.  (sendto: for the children's.) */
 	{ CALL(recvmsg), Z, TESTS(EQ(2, MSG_CMSG_CLOEXEC)) },
@@ -74,7 +77,7 @@ static const struct pol_rule table[] = {
 	{ CALL(wait4), Z, ANY },
 	/* Never another's group, never all that the user has. */
 	{ CALL(kill), Z, TESTS(LE(0, INT_MAX)) },
-	{ CALL(write), Z, TESTS(EQ(0, 2)) },
+	{ CALL(write), Z | T, TESTS(EQ(0, 2)) },
 	{ CALL(getpid), Z, ANY },
 	{ CALL(getppid), Z, ANY },
 
@@ -86,10 +89,10 @@ static const struct pol_rule table[] = {
 	{ CALL(close), Z, ANY },
 	{ CALL(close_range), Z, TESTS(EQ(2, 0)) },
 	{ CALL(fcntl), Z, TESTS(EQ(1, F_GETFD)) },
-	{ CALL(mmap), Z, TESTS(NONE_OF(2, PROT_EXEC)) },
-	{ CALL(munmap), Z, ANY },
+	{ CALL(mmap), Z | T, TESTS(NONE_OF(2, PROT_EXEC)) },
+	{ CALL(munmap), Z | T, ANY },
 	{ CALL(madvise), Z, ANY },
-	{ CALL(brk), Z, ANY },
+	{ CALL(brk), Z | T, ANY },
 	{ CALL(prctl), Z, TESTS(EQ(0, PR_SET_PDEATHSIG)) },
 	{ CALL(prctl), Z, TESTS(EQ(0, PR_SET_DUMPABLE), EQ(1, 0)) },
 	/*
@@ -104,6 +107,11 @@ static const struct pol_rule table[] = {
 	{ CALL(landlock_create_ruleset), Z, ANY },
 	{ CALL(landlock_restrict_self), Z, ANY },
 	{ CALL(seccomp), Z, TESTS(EQ(0, SECCOMP_SET_MODE_FILTER), EQ(1, 0)) },
+
+	/* The tool: what it says, its memory, waiting for a contract's timer. */
+	{ CALL(write), T, TESTS(EQ(0, 1)) },
+	{ CALL(mremap), T, ANY },
+	{ CALL(clock_nanosleep), T, TESTS(EQ(0, CLOCK_REALTIME), EQ(1, 0)) },
 };
 
 const struct pol_rule *

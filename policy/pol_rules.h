@@ -11,7 +11,11 @@
 #include "pol_sandbox.h"
 
 /* Each filter is a set of roles' rules. */
-enum pol_filter_kind { POL_FILTER_ZYGOTE, POL_FILTER_WORKER, POL_FILTER_BUILDER, POL_FILTERS };
+enum pol_filter_kind {
+	POL_FILTER_ZYGOTE, POL_FILTER_WORKER, POL_FILTER_BUILDER,
+	POL_FILTER_TOOL,	/* no zygote's child: its filter is the only one */
+	POL_FILTERS
+};
 
 /* How an argument, all 64 bits of it, is compared. */
 enum pol_op {

@@ -130,7 +130,7 @@ conclude(struct progress *g, uint32_t *layers)
 static int
 compile(const struct pol_params *p, char err[POL_ERR_MAX])
 {
-	for (int kind = 0; kind < POL_FILTERS; kind++) {
+	for (int kind = 0; kind < POL_FILTER_TOOL; kind++) {
 		int rc;
 
 		pol_filter_free(&pol.filters[kind]);

@@ -92,4 +92,12 @@ int pol_worker_pagemap(enum pol_role role, char err[POL_ERR_MAX]);
  */
 int pol_worker_enter(const struct pol_worker_config *c, uint32_t *layers, char err[POL_ERR_MAX]);
 
+/*
+ * In tana-worker as a tool, when all its files are read and its heap is warm: no
+ * descriptors but 0 to 2, Landlock, and the tool's filter.  What the kernel has not
+ * got is left out, and *lacks says so, else NULL.  A negative code: it has it, and it
+ * failed; err says what.  A build with sanitizers closes the descriptors only.
+ */
+int pol_tool_enter(const char **lacks, char err[POL_ERR_MAX]);
+
 #endif

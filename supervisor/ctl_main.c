@@ -321,6 +321,28 @@ do_tail(struct ctl *ctl, const char *name, int argc, char **argv)
 }
 
 static int
+do_reset(struct ctl *ctl, const char *name, int argc, char **argv)
+{
+	const msgpack_object *result;
+	struct tn_buf params = { 0 };
+	msgpack_packer pk;
+	int code;
+
+	if (argc != 1 || argv[0][0] == '-')
+		return usage("reset takes a contract's identifier");
+	tn_rpc_packer(&pk, &params);
+	msgpack_pack_array(&pk, 1);
+	tn_rpc_pack_key(&pk, argv[0]);
+	code = params.failed ? TN_EXIT_FAILURE :
+	    call(ctl, name, (struct tn_str){ params.p, params.len }, QUICK_MS, &result);
+	tn_buf_fini(&params);
+	if (code != 0)
+		return code;
+	(void)printf("%s is run again\n", argv[0]);
+	return flushed(0, name);
+}
+
+static int
 do_rotate(struct ctl *ctl, const char *name, int argc, char **argv)
 {
 	const msgpack_object *result;

@@ -1,5 +1,6 @@
 noinst_LIBRARIES += %D%/libsv.a
 %C%_libsv_a_SOURCES = \
+	%D%/sv_breaker.c %D%/sv_breaker.h \
 	%D%/sv_builder.c %D%/sv_builder.h \
 	%D%/sv_builds.c %D%/sv_builds.h \
 	%D%/sv_contract.c %D%/sv_contract.h \
@@ -15,6 +16,7 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_kept.c %D%/sv_kept.h \
 	%D%/sv_lower.c %D%/sv_lower.h \
 	%D%/sv_memory.c %D%/sv_memory.h \
+	%D%/sv_place.c %D%/sv_place.h \
 	%D%/sv_policy.c %D%/sv_policy.h \
 	%D%/sv_forwarded.c %D%/sv_forwarded.h \
 	%D%/sv_http.c %D%/sv_http.h \
@@ -30,6 +32,7 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_seed.c %D%/sv_seed.h \
 	%D%/sv_stats.c \
 	%D%/sv_stats.h \
+	%D%/sv_trace.c %D%/sv_trace.h \
 	%D%/sv_child.c %D%/sv_child.h \
 	%D%/sv_compiler.c %D%/sv_compiler.h \
 	%D%/sv_config.c %D%/sv_config.h \

@@ -18,8 +18,10 @@
 
 #include "sv_image.h"
 #include "sv_lower.h"
+#include "sv_place.h"
 #include "sv_route.h"
 #include "sv_stats.h"
+#include "sv_trace.h"
 #include "tn_clock.h"
 #include "tn_fd.h"
 #include "tn_log.h"
@@ -200,6 +202,7 @@ sv_version_unref(struct sv_contracts *cs, struct sv_version **vp)
 	for (i = 0; i < v->nsource; i++)
 		free((char *)(uintptr_t)v->source[i].p);
 	free(v->source);
+	sv_trace_free(&v->trace);
 	free(v->meta);
 	free(v);
 }
@@ -235,6 +238,30 @@ add_source(struct sv_version *v, struct tn_str name, struct tn_str text)
 	v->source[v->nsource++] = (struct tn_str){ n, name.len };
 	v->source[v->nsource++] = (struct tn_str){ t, text.len };
 	return true;
+}
+
+/* The lines of one file; without them its stacks are logged as they are. */
+static void
+add_trace(struct sv_version *v, struct tn_str file, struct tn_str table)
+{
+	int rc = sv_trace_add(&v->trace, file, table);
+
+	if (rc != 0 && v->contract != NULL)
+		tn_log(TN_LOG_WARN, "contract %s: %.*s" SV_TRACE_SUFFIX ": %s", v->contract->id,
+		    (int)file.len, file.p, tn_strerror(rc));
+}
+
+static void
+read_trace(struct sv_version *v, int dir, const char *file)
+{
+	char name[48], *text;
+	size_t len;
+
+	snprintf(name, sizeof(name), "%s" SV_TRACE_SUFFIX, file);
+	if ((text = slurp(dir, name, &len)) == NULL)
+		return;
+	add_trace(v, tn_str(file), (struct tn_str){ text, len });
+	free(text);
 }
 
 static void
@@ -282,6 +309,18 @@ fail_next(struct sv_contracts *cs, struct sv_contract *c, bool for_good, enum tn
 	settle(cs, c);
 }
 
+/* Is it the table of another file?  Then name becomes that file's. */
+static bool
+is_trace(struct tn_str *name)
+{
+	size_t n = strlen(SV_TRACE_SUFFIX);
+
+	if (name->len <= n || memcmp(name->p + name->len - n, SV_TRACE_SUFFIX, n) != 0)
+		return false;
+	name->len -= n;
+	return true;
+}
+
 static void
 on_lowered(void *arg, int err, const struct tn_str *files, size_t n, const char *message)
 {
@@ -299,8 +338,14 @@ on_lowered(void *arg, int err, const struct tn_str *files, size_t n, const char 
 		fail_next(cs, c, err == TN_ESCRIPT, TN_FAULT_COMPILE, message);
 		goto out;
 	}
-	for (i = 0; i + 1 < n && ok; i += 2)
-		ok = add_source(v, files[i], files[i + 1]);
+	for (i = 0; i + 1 < n && ok; i += 2) {
+		struct tn_str name = files[i];
+
+		if (is_trace(&name))
+			add_trace(v, name, files[i + 1]);
+		else
+			ok = add_source(v, name, files[i + 1]);
+	}
 	if (!ok)
 		fail_next(cs, c, false, TN_FAULT_INTERNAL, "out of memory");
 	else
@@ -459,6 +504,7 @@ start_load(struct sv_contracts *cs, struct sv_contract *c, int dir, const struct
 			fail_next(cs, c, false, TN_FAULT_INTERNAL, "out of memory");
 			return;
 		}
+		read_trace(v, dir, name[i]);
 	}
 	if (nts > 0) {
 		struct lowering *job = malloc(sizeof(*job));
@@ -513,22 +559,23 @@ static bool
 check(struct sv_contracts *cs, struct sv_contract *c, bool force)
 {
 	struct scan s;
+	const char *why;
 	int dir;
 
 	c->checked_us = tn_clock_us();
 	if (c->next != NULL || c->settling)
 		return true;		/* when it is ready, it is checked again */
-	dir = openat(cs->dir_fd, c->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = sv_place_open(cs->dir_fd, c->id, &why);
 	if (dir < 0) {
-		if (errno == ENOENT || errno == ENOTDIR) {
+		if (dir == TN_ENOENT) {
 			forget(cs, c);
 			return false;
 		}
-		tn_log(TN_LOG_ERROR, "contract %s: %s", c->id, strerror(errno));
+		tn_log(TN_LOG_ERROR, "contract %s: %s", c->id, why);
 		if (c->current == NULL && c->fault == TN_FAULT_NONE) {
 			c->fault = TN_FAULT_COMPILE;
 			free(c->message);
-			c->message = strdup(strerror(errno));
+			c->message = strdup(why);
 		}
 		return true;
 	}
@@ -560,8 +607,8 @@ lookup(struct sv_contracts *cs, const char *id, bool *fresh)
 	if (*cp != NULL)
 		return *cp;
 	/* Nothing is remembered of names that are not there. */
-	if (fstatat(cs->dir_fd, id, &st, 0) != 0 || !S_ISDIR(st.st_mode) ||
-	    (c = calloc(1, sizeof(*c))) == NULL)
+	if (fstatat(cs->dir_fd, id, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+	    (!S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode)) || (c = calloc(1, sizeof(*c))) == NULL)
 		return NULL;
 	strcpy(c->id, id);
 	TAILQ_INIT(&c->waiting);
@@ -582,6 +629,12 @@ sv_contracts_get(struct sv_contracts *cs, const char *id)
 	if ((fresh || tn_clock_us() - c->checked_us >= CHECK_US) && !check(cs, c, false))
 		return NULL;
 	return c;
+}
+
+struct sv_contract *
+sv_contracts_known(struct sv_contracts *cs, const char *id)
+{
+	return *find(cs, id);
 }
 
 static void
@@ -607,8 +660,14 @@ sv_contracts_built(struct sv_contracts *cs, struct sv_version *v, enum tn_fault 
 	if (c == NULL || c->next != v)		/* gone meanwhile, or an image built again */
 		return;
 	if (fault != TN_FAULT_NONE) {
+		char text[MESSAGE_MAX];
+		struct tn_buf out;
+
+		tn_buf_init_fixed(&out, text, sizeof(text) - 1);
+		sv_trace_rewrite(v->trace, tn_str(message), &out);
+		text[out.len] = '\0';
 		fail_next(cs, c, fault != TN_FAULT_INTERNAL && fault != TN_FAULT_WORKER_DIED,
-		    fault, message);
+		    fault, text);
 		return;
 	}
 	set_exports(v, exports);
@@ -619,6 +678,7 @@ sv_contracts_built(struct sv_contracts *cs, struct sv_version *v, enum tn_fault 
 	c->next = NULL;
 	c->fault = TN_FAULT_NONE;
 	c->failed_signature = 0;
+	sv_breaker_reset(&c->breaker);	/* the fault may be mended */
 	tn_log_begin(&r, TN_LOG_INFO, "contract loaded");
 	tn_log_str(&r, "contract", tn_str(c->id));
 	tn_log_u64(&r, "version", v->number);

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "sv_breaker.h"
 #include "sv_request.h"
 #include "tn_log.h"
 #include "tn_zygote.h"
@@ -23,6 +24,7 @@ struct tn_options;
 struct sv_stats;
 struct sv_image;
 struct sv_lower;
+struct sv_trace;
 struct sv_contracts;
 
 #define SV_EXPORTS(X) X(init) X(contract) X(get) X(post) X(fetch)
@@ -44,6 +46,7 @@ struct sv_version {
 	enum tn_isolation isolation;	/* of its requests */
 	struct tn_str	*source;	/* file name, text, ...; each text malloc'ed */
 	size_t		 nsource;
+	struct sv_trace	*trace;		/* the author's lines, or NULL */
 	unsigned	 exports;	/* SV_EXPORT bits, from the builder */
 	char		 allow[64];	/* the Allow header's value */
 	struct sv_image	*image;		/* NULL: to be built (again) */
@@ -72,6 +75,7 @@ struct sv_contract {
 	sv_contract_done *reload_done;	/* tana-ctl reload ID */
 	void		*reload_arg;
 	uint64_t	 requests;
+	struct sv_breaker breaker;
 	struct tn_log_limit log_limit;	/* of its console */
 	struct sv_contract *hash_next;
 };
@@ -101,6 +105,9 @@ struct sv_contract *sv_contracts_get(struct sv_contracts *cs, const char *id);
 /* The image of v was built (fault 0), or not; called by the dispatcher, also for a rebuild. */
 void sv_contracts_built(struct sv_contracts *cs, struct sv_version *v, enum tn_fault fault,
     const char *message, unsigned exports);
+
+/* The contract if it was asked for before; nothing is loaded. */
+struct sv_contract *sv_contracts_known(struct sv_contracts *cs, const char *id);
 
 /* Look at all known contracts now. */
 void sv_contracts_reload(struct sv_contracts *cs);

@@ -360,6 +360,10 @@ on_workers(struct client *cl, const struct tn_rpc_call *c)
 static const char *
 contract_state(const struct sv_contract *c)
 {
+	uint64_t left;
+
+	if (sv_breaker_refuses(&c->breaker, tn_clock_us(), &left))
+		return "quarantined";
 	if (c->current == NULL)
 		return c->next != NULL ? "loading" : "failed";
 	return c->next != NULL ? "updating" : c->failed_signature != 0 ? "update failed" :
@@ -582,6 +586,31 @@ on_tail(struct client *cl, const struct tn_rpc_call *c)
 	bufferevent_setcb(cl->bev, on_readable, on_writable, on_client_event, cl);
 	if (cl->ct->ntails++ == 0)
 		tn_log_set_tap(on_log_line, cl->ct);
+}
+
+static void
+on_reset(struct client *cl, const struct tn_rpc_call *c)
+{
+	const msgpack_object_array *a = &c->params->via.array;
+	struct sv_contract *contract = NULL;
+	char id[SV_CONTRACT_MAX + 1];
+	struct tn_buf out = { 0 };
+	msgpack_packer pk;
+
+	if (a->size != 1 || !take_str(&a->ptr[0], id, sizeof(id))) {
+		refuse(cl, c, "reset takes a contract's identifier");
+		return;
+	}
+	contract = sv_contracts_known(sv_dispatch_contracts(cl->ct->dispatch), id);
+	if (contract == NULL) {
+		refuse(cl, c, "no such contract was asked for");
+		return;
+	}
+	sv_breaker_reset(&contract->breaker);
+	tn_rpc_packer(&pk, &out);
+	tn_rpc_pack_result(&pk, c->id);
+	msgpack_pack_true(&pk);
+	client_send(cl, c->notify, &out);
 }
 
 static void

@@ -18,6 +18,7 @@
 #include "sv_pool.h"
 #include "sv_seed.h"
 #include "sv_stats.h"
+#include "sv_trace.h"
 #include "tn_clock.h"
 #include "tn_log.h"
 #include "tn_options.h"
@@ -131,22 +132,35 @@ wait_for_worker(struct sv_dispatch *d, struct sv_request *rq, bool first)
 /* -- answering ------------------------------------------------------------ */
 
 static void
-log_fault(const struct sv_request *rq, const struct sv_reply *reply)
+log_fault(const struct sv_request *rq, const struct sv_version *v, const struct sv_reply *reply)
 {
 	const struct tn_fault_info *info = tn_fault_info(reply->fault);
 	struct tn_log_record r;
 	struct tn_str text = reply->message;
+	char memory[2 * MESSAGE_LOG_MAX];	/* the author's names are longer, mostly */
+	struct tn_buf traced;
 
 	if (text.len == 0)
 		return;
 	if (text.len > MESSAGE_LOG_MAX)
 		text.len = MESSAGE_LOG_MAX;
+	tn_buf_init_fixed(&traced, memory, sizeof(memory));
+	sv_trace_rewrite(v != NULL ? v->trace : NULL, text, &traced);
 	tn_log_begin(&r, TN_LOG_WARN, "request failed");
 	tn_log_str(&r, "contract", tn_str(rq->contract));
 	tn_log_str(&r, "request_id", tn_str(rq->request_id));
 	tn_log_str(&r, "fault", tn_str(info->code));
-	tn_log_str(&r, "message", text);
+	tn_log_str(&r, "message", (struct tn_str){ traced.p, traced.len });
 	tn_log_end(&r);
+}
+
+/* The request by which its contract was tried again has an end: it has run, or it has not. */
+static void
+probe_over(struct sv_request *rq, bool lived)
+{
+	if (rq->probe && rq->version != NULL && rq->version->contract != NULL)
+		sv_breaker_over(&rq->version->contract->breaker, lived);
+	rq->probe = false;
 }
 
 /* The request's last moment here: answered, or dropped if its client has left. */
@@ -156,6 +170,7 @@ answer(struct sv_dispatch *d, struct sv_request *rq, const struct sv_reply *repl
 	struct sv_version *v = rq->version;
 	uint64_t now = tn_clock_us();
 
+	probe_over(rq, false);
 	rq->version = NULL;
 	if (rq->started_us == 0)
 		rq->timings.queue = now - rq->received_us;
@@ -164,10 +179,20 @@ answer(struct sv_dispatch *d, struct sv_request *rq, const struct sv_reply *repl
 		sv_request_free(&rq);
 	} else {
 		if (reply->fault != TN_FAULT_NONE)
-			log_fault(rq, reply);
+			log_fault(rq, v, reply);
 		rq->done(rq, reply, rq->done_arg);
 	}
 	sv_version_unref(d->contracts, &v);
+}
+
+static void
+answer_quarantined(struct sv_dispatch *d, struct sv_request *rq, uint64_t left_us)
+{
+	struct sv_reply reply = { .fault = TN_FAULT_QUARANTINED,
+	    .retry_after = (unsigned)(left_us / 1000000 + 1) };
+
+	d->stats->requests_quarantined++;
+	answer(d, rq, &reply);
 }
 
 static void
@@ -228,6 +253,8 @@ enqueue(struct sv_dispatch *d, struct sv_request *rq, bool first)
 static void
 route(struct sv_dispatch *d, struct sv_contract *c, struct sv_request *rq)
 {
+	uint64_t left;
+
 	if (c->current == NULL) {
 		if (c->next != NULL)
 			wait_in(d, &c->waiting, rq, false);
@@ -238,6 +265,10 @@ route(struct sv_dispatch *d, struct sv_contract *c, struct sv_request *rq)
 		return;
 	}
 	rq->version = sv_version_ref(c->current);
+	if (sv_breaker_refuses(&c->breaker, tn_clock_us(), &left)) {
+		answer_quarantined(d, rq, left);
+		return;
+	}
 	rq->function = choose_function(rq->version, rq->method, rq->wanted);
 	if (rq->function == NULL)
 		answer_fault(d, rq, TN_FAULT_METHOD, "");
@@ -275,6 +306,7 @@ sv_dispatch_cancel(struct sv_dispatch *d, struct sv_request **rqp)
 	if (rq->list == NULL)
 		return;			/* a worker has it: it is dropped when that is done */
 	wait_over(d, rq);
+	probe_over(rq, false);
 	sv_version_unref(d->contracts, &rq->version);
 	sv_request_free(&rq);
 }
@@ -347,6 +379,22 @@ wait_for_image(struct sv_dispatch *d, struct sv_version *v)
 	}
 }
 
+/* Those that wait while their contract was found to kill workers are not run either. */
+static bool
+quarantined(struct sv_dispatch *d, struct sv_version *v)
+{
+	struct sv_request *rq = TAILQ_FIRST(&v->queue);
+	uint64_t now = tn_clock_us(), left;
+
+	if (v->contract == NULL || rq->probe ||
+	    sv_breaker_allows(&v->contract->breaker, now, &rq->probe))
+		return false;
+	(void)sv_breaker_refuses(&v->contract->breaker, now, &left);
+	wait_over(d, rq);
+	answer_quarantined(d, rq, left);
+	return true;
+}
+
 /* The version's first request to this worker. */
 static void
 serve(struct sv_dispatch *d, struct sv_worker *w, struct sv_version *v)
@@ -389,6 +437,8 @@ take_turns(struct sv_dispatch *d)
 			wait_for_image(d, v);
 			continue;
 		}
+		if (quarantined(d, v))
+			continue;
 		want = (struct sv_pool_want){ TAILQ_FIRST(&v->queue)->contract, v->isolation,
 		    v->image != NULL ? v->image->number : 0 };
 		if ((w = sv_pool_pick(d->pool, &want)) == NULL) {
@@ -486,6 +536,7 @@ on_reply(void *arg, struct sv_worker *w, struct sv_request *rq, const struct tn_
 
 	(void)w;
 	d->nrunning--;
+	probe_over(rq, true);
 	rq->timings.heap = clip(f->heap_us, &left);
 	rq->timings.compile = clip(f->compile_us, &left);
 	rq->timings.bootstrap = clip(f->bootstrap_us, &left);
@@ -535,12 +586,37 @@ on_log(void *arg, struct sv_worker *w, const struct sv_request *rq, const struct
 	tn_log_end(&r);
 }
 
+/* A worker died of this request, or with it. */
+static void
+died(struct sv_dispatch *d, const struct sv_worker *w, struct sv_request *rq)
+{
+	struct sv_contract *c = rq->version->contract;
+	const struct sv_breaker_limits limits = {
+		.deaths = (unsigned)d->opt->breaker_deaths,
+		.window_us = (uint64_t)d->opt->breaker_window_ms * 1000,
+		.pause_us = (uint64_t)d->opt->breaker_pause_ms * 1000
+	};
+	struct tn_log_record r;
+
+	rq->probe = false;
+	/* A whole zygote's end is not the doing of who happened to run. */
+	if (c == NULL || !w->generation->ready ||
+	    !sv_breaker_death(&c->breaker, &limits, tn_clock_us()))
+		return;
+	tn_log_begin(&r, TN_LOG_ERROR, "contract quarantined: its requests kill workers");
+	tn_log_str(&r, "contract", tn_str(c->id));
+	tn_log_ms(&r, "pause", c->breaker.pause_us);
+	tn_log_end(&r);
+}
+
 static void
 on_orphan(void *arg, struct sv_worker *w, struct sv_request *rq, bool started)
 {
 	struct sv_dispatch *d = arg;
 
 	d->nrunning--;
+	if (started)
+		died(d, w, rq);
 	if (!rq->cancelled && !started && rq->attempts < ATTEMPTS_MAX) {
 		d->stats->requests_redispatched++;
 		rq->started_us = 0;

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "sv_stats.h"
+#include "sv_trace.h"
 #include "tn_err.h"
 #include "tn_fd.h"
 #include "tn_log.h"
@@ -25,6 +26,7 @@
 
 #define LOWER_ANSWER_MAX	(16u << 20)
 #define LOWER_FILES_MAX		8
+#define LOWER_NAME_MAX		64u
 
 struct job {
 	TAILQ_ENTRY(job) link;
@@ -124,7 +126,8 @@ take_answer(struct sv_lower *l, const char *p, size_t len)
 	json_error_t jerr;
 	json_t *root = json_loadb(p, len, 0, &jerr), *files, *f;
 	struct job *j = TAILQ_FIRST(&l->jobs);
-	struct tn_str out[2 * LOWER_FILES_MAX];
+	struct tn_str out[4 * LOWER_FILES_MAX];	/* files and their tables */
+	char table[LOWER_FILES_MAX][LOWER_NAME_MAX];
 	size_t i, n = 0;
 	const char *error;
 	bool ok = false;
@@ -143,11 +146,19 @@ take_answer(struct sv_lower *l, const char *p, size_t len)
 		goto out;
 	json_array_foreach(files, i, f) {
 		json_t *name = json_object_get(f, "name"), *code = json_object_get(f, "code");
+		json_t *lines = json_object_get(f, "lines");
 
 		if (!json_is_string(name) || !json_is_string(code))
 			goto out;
 		out[n++] = (struct tn_str){ json_string_value(name), json_string_length(name) };
 		out[n++] = (struct tn_str){ json_string_value(code), json_string_length(code) };
+		if (lines == NULL)
+			continue;
+		if (!json_is_string(lines) || snprintf(table[i], LOWER_NAME_MAX,
+		    "%s" SV_TRACE_SUFFIX, json_string_value(name)) >= (int)LOWER_NAME_MAX)
+			goto out;
+		out[n++] = tn_str(table[i]);
+		out[n++] = (struct tn_str){ json_string_value(lines), json_string_length(lines) };
 	}
 	finish_job(l, 0, out, n, NULL);
 	ok = true;

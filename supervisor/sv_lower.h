@@ -17,7 +17,8 @@ struct sv_stats;
 struct sv_lower;
 
 /*
- * 0: files has name, text, name, text ... (borrowed).  Else err says in one line why.
+ * 0: files has name, text, name, text ... (borrowed); behind a file its table of
+ * lines, perhaps (sv_trace.h).  Else err says in one line why.
  */
 typedef void sv_lower_done(void *arg, int err, const struct tn_str *files, size_t n,
     const char *message);

@@ -27,6 +27,8 @@ wanted(const struct sv_policy_in *in, unsigned have, unsigned starting)
 		/* A worker that is busy is as good as gone; keep min spares behind it, and one
 		 * for each request that waits. */
 		want = in->busy + (in->queued > in->min ? in->queued : in->min);
+	} else if (in->queued > 0 && have == 0) {
+		want = want > 0 ? want : 1;
 	} else if (in->queued > in->unused && in->head_wait_us >= SV_POLICY_GROW_US &&
 	    starting == 0) {
 		more = least(have / 2 + 1, in->queued);

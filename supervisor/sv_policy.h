@@ -14,7 +14,7 @@
 #define SV_POLICY_DELAY_MAX_MS	60000u
 
 struct sv_policy_in {
-	unsigned	min, max;	/* workers_min, workers_max */
+	unsigned	min, max;	/* workers_min, workers_max, as `pool` has them */
 	unsigned	standby_min;	/* workers_standby */
 	unsigned	starting;	/* asked for, not ready yet */
 	unsigned	standby;	/* ready, and kept in reserve */

@@ -31,6 +31,9 @@
 #define OLD_MAX			2	/* generations that finish what they have */
 #define LOOKS_TICK		128u	/* workers whose memory is looked at in a tick */
 
+/* The choices of `pool`. */
+enum { POOL_STATIC, POOL_DYNAMIC, POOL_ONDEMAND };
+
 /* Somebody waits for a number of workers to be replaced. */
 struct recycle {
 	TAILQ_ENTRY(recycle) link;
@@ -114,9 +117,11 @@ count(struct sv_pool *p, struct sv_policy_in *in)
 	uint64_t now;
 	unsigned all = 0;
 
-	*in = (struct sv_policy_in){ .min = (unsigned)p->opt->workers_min,
-	    .max = (unsigned)p->opt->workers_max,
-	    .standby_min = (unsigned)p->opt->workers_standby,
+	*in = (struct sv_policy_in){
+	    .min = p->opt->pool == POOL_ONDEMAND ? 0 : (unsigned)p->opt->workers_min,
+	    .max = p->opt->pool == POOL_STATIC ? (unsigned)p->opt->workers_min :
+	    (unsigned)p->opt->workers_max,
+	    .standby_min = p->opt->pool == POOL_ONDEMAND ? 0 : (unsigned)p->opt->workers_standby,
 	    .one_shot = p->opt->isolation == TN_ISO_PROCESS };
 	TAILQ_FOREACH(w, &p->all, link) {
 		all++;
@@ -298,7 +303,8 @@ on_worker_restored(void *arg, struct sv_worker *w, const struct tn_frame_restore
 	tn_log_begin(&r, TN_LOG_ERROR, "audit: the heap differs from its image");
 	tn_log_i64(&r, "pid", w->pid);
 	tn_log_str(&r, "contract", tn_str(w->contract));
-	tn_log_u64(&r, "request", f->id);
+	if (f->id == w->answered)
+		tn_log_str(&r, "request_id", tn_str(w->answered_id));
 	tn_log_u64(&r, "pages", f->differ);
 	tn_log_u64(&r, "first_page", f->page);
 	tn_log_end(&r);
@@ -372,12 +378,24 @@ back_off(struct sv_pool *p)
 	p->not_before_us = tn_clock_us() + p->delay_ms * 1000ull;
 }
 
+static void
+say_ready_once(struct sv_pool *p)
+{
+	struct sv_policy_in in;
+
+	if (p->was_ready)
+		return;
+	count(p, &in);
+	if (in.idle + in.busy >= in.min) {
+		p->was_ready = true;
+		p->ops->ready(p->arg);
+	}
+}
+
 /* A new one is ready: where it is needed, or in reserve, as the policy says. */
 static void
 worker_ready(struct sv_pool *p, struct sv_worker *w)
 {
-	struct sv_policy_in in;
-
 	if (w->generation == p->coming) {
 		take_over_if_ready(p);
 		return;
@@ -388,13 +406,7 @@ worker_ready(struct sv_pool *p, struct sv_worker *w)
 	}
 	p->delay_ms = 0;
 	sv_pool_balance(p);
-	if (p->was_ready)
-		return;
-	count(p, &in);
-	if (in.idle + in.busy >= in.min) {
-		p->was_ready = true;
-		p->ops->ready(p->arg);
-	}
+	say_ready_once(p);
 }
 
 static void
@@ -487,6 +499,9 @@ spawn(struct sv_pool *p, struct sv_generation *g)
 	}
 	p->next_worker++;
 	p->stats->workers_started++;
+	if (p->opt->worker_lifetime > 0)
+		w->ends_us = w->born_us + (uint64_t)p->opt->worker_lifetime * 1000000 +
+		    arc4random_uniform((uint32_t)p->opt->worker_lifetime * 100u + 1) * 1000ull;
 	if (p->opt->max_requests > 0)
 		w->max_requests = (uint64_t)p->opt->max_requests +
 		    arc4random_uniform((uint32_t)p->opt->max_requests_jitter + 1);
@@ -693,6 +708,10 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 		next = TAILQ_NEXT(w, link);
 		if (overdue(p, w, now))
 			continue;
+		if (w->ends_us != 0 && now > w->ends_us && alive(w) && !w->retire_pending) {
+			w->retire_pending = true;
+			w->retire_reason = TN_RETIRE_AGE;
+		}
 		if (w->state == TN_WS_DRAINING && w->nframes == 0 &&
 		    now - w->idle_since_us > RETIRE_US) {
 			tn_log(TN_LOG_WARN, "worker %d does not retire", (int)w->pid);
@@ -866,6 +885,7 @@ take_over(struct sv_pool *p)
 		leave_generation(p, before);
 	p->ops->room(p->arg);
 	tell_rotations(p, NULL);
+	say_ready_once(p);		/* there may be none to wait for */
 }
 
 static void

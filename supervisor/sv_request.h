@@ -69,6 +69,7 @@ struct sv_request {
 	const char	*function;	/* the export that answers it */
 	struct sv_request_list *list;	/* where it waits; NULL: with a worker */
 	bool		 cancelled;
+	bool		 probe;		/* tells whether its contract is well again */
 	struct sv_timings timings;
 };
 

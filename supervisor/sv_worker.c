@@ -278,6 +278,8 @@ on_reply(struct sv_worker *w, const struct tn_frame_reply *f)
 	rq = w->frame[i];
 	forget_frame(w, i);
 	w->requests++;
+	w->answered = rq->id;
+	strcpy(w->answered_id, rq->request_id);
 	if (f->fault == TN_FAULT_INTERNAL) {	/* perhaps it has not what we believe */
 		sv_kept_forget(&w->kept);
 		w->image = 0;

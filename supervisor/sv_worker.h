@@ -54,10 +54,13 @@ struct sv_worker {
 	pid_t		 pid;			/* the host's; 0: not known (yet) */
 	int		 pidfd;
 	uint64_t	 born_us, idle_since_us;
+	uint64_t	 ends_us;		/* to be recycled then; 0: never */
 	uint64_t	 requests, max_requests;
 	uint64_t	 private_bytes, shared_bytes; /* resident memory when last looked at */
 	uint64_t	 image;			/* number of the image that it ran last */
 	struct sv_kept	 kept;			/* that one and others */
+	uint64_t	 answered;		/* number of the request that it answered last */
+	char		 answered_id[SV_REQUEST_ID_MAX + 1];
 	char		 contract[SV_CONTRACT_MAX + 1];
 	bool		 exited;		/* the zygote has reaped it */
 	bool		 closed;		/* its channel is gone */

@@ -38,6 +38,8 @@ e2e_tests += %D%/e2e/test_pool.py
 e2e_tests += %D%/e2e/test_crossing.py
 e2e_tests += %D%/e2e/test_runtime.py
 e2e_tests += %D%/e2e/test_toolchain.py
+e2e_tests += %D%/e2e/test_authors.py
+e2e_tests += %D%/e2e/test_types.py
 e2e_tests += %D%/e2e/test_http.py
 e2e_tests += %D%/e2e/test_cli.py
 e2e_tests += %D%/e2e/test_client.py
@@ -64,6 +66,13 @@ EXTRA_DIST += \
 	%D%/e2e/load.py \
 	%D%/e2e/pytest_tap.py \
 	%D%/e2e/zygote_harness.py
+
+# What test_types.py has TypeScript check.
+EXTRA_DIST += \
+	%D%/types/members.js \
+	%D%/types/mistakes.ts \
+	%D%/types/tsconfig.json \
+	%D%/types/uses.ts
 
 # The examples; `./bootstrap run` serves them.
 EXTRA_DIST += \

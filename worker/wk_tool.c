@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "pol_sandbox.h"
 #include "tn_clock.h"
 #include "tn_err.h"
 #include "wk_arena.h"
@@ -232,6 +233,24 @@ warm(struct tool *t, struct wk_trouble *trouble)
 	wk_heap_settle(WK_SETTLE_COMPACT);
 }
 
+/* Nothing is read any more, and the contract's code comes next. */
+static void
+shut_in(void)
+{
+	static char out[BUFSIZ];
+	char err[POL_ERR_MAX];
+	const char *lacks;
+
+	/* A buffer that stdio takes for itself it would first ask the kernel about. */
+	(void)setvbuf(stdout, out, _IOFBF, sizeof(out));
+	if (pol_tool_enter(&lacks, err) != 0) {
+		(void)fprintf(stderr, "tana-worker: cannot be shut in: %s\n", err);
+		exit(TN_EXIT_SANDBOX);
+	}
+	if (lacks != NULL)
+		(void)fprintf(stderr, "tana-worker: not shut in: %s\n", lacks);
+}
+
 static int
 report(const struct tool *t, int rc, const struct wk_exports *e, const struct wk_trouble *trouble)
 {
@@ -278,6 +297,7 @@ wk_tool_check(int argc, char **argv)
 
 	parse(&t, argc, argv);
 	warm(&t, &trouble);
+	shut_in();
 	rc = wk_heap_load(tn_str(t.contract), tn_str(t.meta),
 	    (struct tn_strv){ t.source, t.nsource }, &compile_us, &module_us, &trouble);
 	if (rc == 0)
@@ -329,6 +349,7 @@ wk_tool_run(int argc, char **argv)
 
 	parse(&t, argc, argv);
 	warm(&t, &trouble);
+	shut_in();
 	rc = wk_heap_load(tn_str(t.contract), tn_str(t.meta),
 	    (struct tn_strv){ t.source, t.nsource }, &compile_us, &module_us, &trouble);
 	if (rc == 0)

@@ -171,6 +171,7 @@ class Server:
             self.fake = Fake(self.dir, fake)
             options["worker_program"] = self.fake.path
             options.setdefault("sandbox", "available")
+            options.setdefault("breaker_deaths", 0)	# it dies for all kinds of reasons
         self.command = [str(BUILD / "tana-edge"), *args]
         if config is not None:
             self.config_path.write_text(config)

@@ -330,7 +330,7 @@ def test_heap_that_differs_after_its_restore_is_reported_and_its_worker_replaced
     assert a.status == 200					# the answer was right
     until("the audit is counted", lambda: count(puppet, "audits_failed") == before + 1)
     until("it is gone", lambda: pid not in [w["pid"] for w in puppet.workers()])
-    assert puppet.log_lines("audit: the heap differs", "pages=3", "first_page=17")
+    assert puppet.log_lines("audit: the heap differs", "pages=3", "first_page=17", f"request_id={a.headers['x-request-id']}")
     assert_serves(puppet)
 
 

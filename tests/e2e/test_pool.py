@@ -136,6 +136,55 @@ def test_with_tenancy_contract_no_worker_serves_two_contracts(start):
     assert s.stats()["workers_crashed"] == 0
 
 
+# -- a contract that kills workers ---------------------------------------------------------
+
+def test_a_contract_that_kills_its_workers_is_quarantined_alone(start):
+    """(A contract cannot kill a worker by itself: the test does it for the one that sleeps.)"""
+    s = start({"killer": SLOW, "who": WHO}, workers_min=1, workers_max=1, workers_standby=1, breaker_deaths=3,
+              breaker_pause_ms=60000)
+    settled(s, 2)
+    for _ in range(3):
+        asked = s.begin("GET", "/killer")
+        until("it runs", lambda: any(w["state"] == "busy" for w in s.workers()))
+        os.kill(next(w["pid"] for w in s.workers() if w["state"] == "busy"), signal.SIGKILL)
+        assert asked.finish().status == 502
+    a = s.get("/killer")
+    assert a.status == 503 and a.code == "contract_quarantined" and 50 <= int(a.headers["retry-after"]) <= 61
+    assert s.get("/who").status == 200
+    contracts = {c["contract"]: c["state"] for c in json.loads(s.ctl("contracts", "--json").stdout)}
+    assert contracts == {"killer": "quarantined", "who": "serving"}
+    assert s.stats()["requests_quarantined"] == 1
+    s.wait_log("contract quarantined", "contract=killer")
+    assert s.ctl("reset", "killer").stdout == "killer is run again\n"
+    assert s.get("/killer").status == 200
+    done = s.ctl("reset", "nobody", check=False)
+    assert done.returncode == 1 and "no such contract" in done.stderr
+
+
+def test_a_new_version_of_a_quarantined_contract_is_run(start):
+    s = start({"killer": SLOW}, workers_min=1, breaker_deaths=1, breaker_pause_ms=60000)
+    asked = s.begin("GET", "/killer")
+    until("it runs", lambda: any(w["state"] == "busy" for w in s.workers()))
+    os.kill(next(w["pid"] for w in s.workers() if w["state"] == "busy"), signal.SIGKILL)
+    assert asked.finish().status == 502
+    assert s.get("/killer").status == 503
+    s.write("killer", WHO)
+    s.ctl("reload", "killer")
+    assert s.get("/killer").json() == {"count": 1}
+
+
+# -- how many ---------------------------------------------------------------------------------
+
+def test_ondemand_forks_when_asked_and_ends_when_idle(start):
+    s = start({"who": WHO}, pool="ondemand", workers_max=4, workers_idle_ms=300)
+    assert s.workers() == []
+    assert s.get("/who").json() == {"count": 1}
+    assert len(s.workers()) == 1
+    until("it is gone again", lambda: s.workers() == [])
+    assert s.get("/who").json() == {"count": 1}
+    assert s.stats()["workers_crashed"] == 0
+
+
 # -- memory ------------------------------------------------------------------------------------
 
 def test_a_worker_that_has_grown_is_replaced(start):

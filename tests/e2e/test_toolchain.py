@@ -576,7 +576,17 @@ def test_compile_never_writes_over_the_authors_javascript(tmp_path):
     (["compile", "a", "b"], "one argument too many: b"),
     (["compile", "--nope", "a"], "--nope"),
     (["compile", "a", "-o"], "-o"),
+    (["deploy"], "PATH is missing"),
     (["deploy", "a", "--id="], "--id needs a value"),
+    (["deploy", "a", "--keep", "0"], "--keep is a number from 1 to 1000"),
+    (["deploy", "a", "--keep", "ten"], "--keep is a number from 1 to 1000"),
+    (["versions"], "ID is missing"),
+    (["versions", "a", "b"], "one argument too many: b"),
+    (["rollback"], "ID is missing"),
+    (["rollback", "a", "b", "c"], "one argument too many: c"),
+    (["rollback", "--force", "a"], "--force"),
+    (["remove"], "ID is missing"),
+    (["remove", "a", "--contracts"], "--contracts"),
     (["compile-server"], "--contracts needs a value"),
 ], ids=lambda v: " ".join(v) if isinstance(v, list) else None)
 def test_wrong_usage_exits_2_and_says_what(args, words):
@@ -586,11 +596,30 @@ def test_wrong_usage_exits_2_and_says_what(args, words):
 
 
 def test_help_and_version_exit_0():
-    for args in (["help"], ["--help"], ["deploy", "--help"]):
+    commands = re.findall(r"^(?:usage:)? +tana ([a-z-]+) ", tana("help").stdout, re.M)
+    assert {"compile", "deploy", "versions", "rollback", "remove"} <= set(commands)
+    for args in (["help"], ["--help"], *([c, "--help"] for c in commands), ["deploy", "a", "-h"]):
         r = tana(*args)
         assert (r.returncode, r.stderr) == (0, "") and r.stdout.startswith("usage: tana ")
     r = tana("version")
     assert r.returncode == 0 and re.match(r"tana \d+\.\d+\.\d+ \(esbuild .*, SWC .*, Node\.js .*\)\n$", r.stdout)
+
+
+def test_the_manual_page_has_every_command_and_option():
+    page = (SOURCE / "worker/toolchain/tana.1").read_text()
+    main = (SOURCE / "worker/toolchain/main.js").read_text()
+    commands = dict(re.findall(r'^\t"?([a-z-]+)"?: \{\n(.*?)^\t\},$', main, re.M | re.S))
+    assert {"new", "run", "dev", "compile", "deploy", "versions", "rollback", "remove", "compile-server"} <= set(commands)
+    synopsis, _, rest = page.partition(".Sh DESCRIPTION")
+    for name, text in commands.items():
+        assert re.search(rf"^\.Cm {name}\b", synopsis, re.M) and re.search(rf"^\.It Cm {name}\b", rest, re.M), name
+        part = re.split(r"^\.Nm$", synopsis, flags=re.M)
+        part = next(p for p in part if re.search(rf"^\.Cm {name}( |$)", p, re.M))
+        usage = tana(name, "--help").stdout
+        for option in re.findall(r'^\t\t\t"?([a-z-]+)"?: ', text, re.M):
+            flag = "Fl o" if option == "output" else f"Fl -{option}"
+            assert flag in part, (name, option)
+            assert ("-o" if option == "output" else f"--{option}") in usage, (name, option)
 
 
 def test_missing_things_are_named(tmp_path):
@@ -625,7 +654,7 @@ def served(contracts, name):
 
 
 def leftovers(contracts):
-    return [p for p in Path(contracts).rglob(".*") if p.name not in (".versions", ".lock")]
+    return [p for p in Path(contracts).rglob(".*") if p.name not in (".versions", ".lock", ".history")]
 
 
 @pytest.mark.parametrize("name", sorted(p.name for p in EXAMPLES.iterdir() if p.is_dir()))
@@ -696,7 +725,6 @@ REFUSED = {
     "eats memory while loaded": ({"get.ts": "const a: any[] = []; for (;;) a.push(new Array(1000).fill(a.length));\nexport const Get = () => a;"}, "more memory than it may"),
     "bad contract.json": ({"get.ts": "export const Get = () => 1;", "contract.json": '{\n"name": "x",\n}'}, "contract.json:3:1: error: not JSON"),
     "contract.json is no object": ({"get.ts": "export const Get = () => 1;", "contract.json": "[]"}, "not a JSON object"),
-    "init throws": ({"get.ts": "export const Get = () => 1;", "contract.ts": "export async function init() { await null; throw new Error('not today'); }"}, "init failed, nothing was changed: Error: not today"),
 }
 
 
@@ -718,13 +746,38 @@ def test_bad_contract_is_refused_and_the_old_version_stays(tmp_path_factory, wha
     assert leftovers(contracts) == []
 
 
-def test_init_runs_once_a_version_with_its_log_shown(contracts, tmp_path):
-    write(tmp_path, {"c.ts": "import { console } from 'tana/core'; export function init() { console.log('first time'); } export const get = () => 1;"})
-    first = tana("deploy", tmp_path / "c.ts", "--contracts", contracts)
-    again = tana("deploy", tmp_path / "c.ts", "--contracts", contracts)
-    assert (first.returncode, again.returncode) == (0, 0)
-    assert "init: info: first time" in first.stderr
-    assert "first time" not in again.stderr and "unchanged" in again.stdout
+INIT = "import { console } from 'tana/core'; export function init() { console.log('first time'); } export const get = () => %d;"
+
+
+def test_init_runs_at_the_first_deployment_only(contracts, tmp_path):
+    def deploy(n):
+        write(tmp_path, {"c.ts": INIT % n})
+        r = tana("deploy", tmp_path / "c.ts", "--contracts", contracts)
+        assert r.returncode == 0, r.stderr
+        return "init: info: first time" in r.stderr
+
+    assert [deploy(1), deploy(1), deploy(2), deploy(1)] == [True, False, False, False]
+    r = tana("rollback", "c", "--contracts", contracts)
+    assert (r.returncode, r.stderr) == (0, "")
+    assert tana("remove", "c", "--contracts", contracts, "--keep-versions").returncode == 0
+    assert deploy(2)
+    assert tana("remove", "c", "--contracts", contracts).returncode == 0
+    assert deploy(2)
+
+
+def test_init_that_fails_fails_the_first_deployment_and_is_tried_again(contracts, tmp_path):
+    write(tmp_path, {"c/get.ts": "export const Get = () => 1;", "c/contract.ts": "export async function init() { await null; throw new Error('not today'); }"})
+    r = tana("deploy", tmp_path / "c", "--contracts", contracts)
+    assert r.returncode == 1 and "init failed, nothing was changed: Error: not today" in r.stderr
+    write(tmp_path, {"c.ts": "import { data } from 'tana/data'; export const get = () => 1;\nexport async function init() { await data.set('a', 1); }"})
+    for _ in range(2):
+        r = tana("deploy", tmp_path / "c.ts", "--contracts", contracts)
+        assert r.returncode == 1
+        assert "init failed, nothing was changed: Error: data.set: " in r.stderr and "without the server's storage" in r.stderr
+        assert not (contracts / "c").is_symlink() and leftovers(contracts) == []
+    assert tana("versions", "c", "--contracts", contracts).returncode == 1
+    write(tmp_path, {"c.ts": INIT % 1})
+    assert "first time" in tana("deploy", tmp_path / "c.ts", "--contracts", contracts).stderr
 
 
 def test_a_directory_that_was_not_deployed_is_left_alone_unless_forced(contracts, tmp_path):
@@ -744,26 +797,33 @@ def versions(contracts, name):
     return {p.name for p in (contracts / ".versions" / name).iterdir() if VERSION.match(p.name)}
 
 
-def test_three_versions_are_kept_and_young_ones_longer(contracts, tmp_path):
-    def deploy(text):
+def test_the_newest_versions_are_kept_and_young_ones_longer(contracts, tmp_path):
+    def deploy(text, *args):
         write(tmp_path, {"c.ts": f"export const get = () => '{text}';"})
-        r = tana("deploy", tmp_path / "c.ts", "--contracts", contracts)
+        r = tana("deploy", tmp_path / "c.ts", "--contracts", contracts, *args)
         assert r.returncode == 0, r.stderr
         return Path(os.readlink(contracts / "c")).name
 
     store = contracts / ".versions/c"
     first = deploy("first")
-    for i in range(6):
-        shutil.copytree(store / first, store / f"{i:016x}")
-        os.utime(store / f"{i:016x}", (1000 + i, 1000 + i))
+    made = [f"{i:016x}" for i in range(12)]
+    for i, name in enumerate(made):
+        shutil.copytree(store / first, store / name)
+        os.utime(store / name, (1000 + i, 1000 + i))
     (store / ".new-dead").mkdir()
     os.utime(store / ".new-dead", (1000, 1000))
     second = deploy("second")
-    # first is seconds old: the server may be reading it still.
-    assert versions(contracts, "c") == {second, first, f"{5:016x}", f"{4:016x}"}
+    assert versions(contracts, "c") == {second, first, *made[-8:]}
     assert leftovers(contracts) == []
-    assert deploy("first") == first
-    assert "first" in served(contracts, "c")["contract.js"]
+    # first is seconds old: the server may be reading it still.
+    third = deploy("third", "--keep", "1")
+    assert versions(contracts, "c") == {third, second, first}
+    # The version before the present one is kept, however old: a rollback asks for it.
+    for name in (first, second, third):
+        os.utime(store / name, (2000, 2000))
+    fourth = deploy("fourth", "--keep", "1")
+    assert versions(contracts, "c") == {fourth, third}
+    assert "fourth" in served(contracts, "c")["contract.js"]
 
 
 def test_an_edited_version_is_not_taken_for_what_was_deployed(contracts, tmp_path):
@@ -811,21 +871,23 @@ def test_readers_always_find_one_whole_version_while_deployments_race(contracts,
     assert leftovers(contracts) == []
 
 
-def test_a_deployment_killed_on_its_way_leaves_the_old_version_and_no_lock(contracts, tmp_path):
+@pytest.mark.parametrize("held_by, where", [("for (;;);", "--check"), ("export function init() { for (;;); }", "init")])
+def test_a_deployment_killed_on_its_way_leaves_the_old_version_and_no_lock(contracts, tmp_path, held_by, where):
+    """Killed while it checks, with another version serving; and in init, at first, which runs under the lock."""
+    old = where == "--check"
     write(tmp_path, {"c.ts": "export const get = () => 'old';"})
-    assert tana("deploy", tmp_path / "c.ts", "--contracts", contracts).returncode == 0
-    # init holds it while it has the lock.
-    write(tmp_path, {"c.ts": "export const get = () => 'new'; export function init() { for (;;); }"})
+    assert not old or tana("deploy", tmp_path / "c.ts", "--contracts", contracts).returncode == 0
+    write(tmp_path, {"c.ts": f"export const get = () => 'new'; {held_by}"})
     p = subprocess.Popen([TANA, "deploy", str(tmp_path / "c.ts"), "--contracts", str(contracts)], stderr=subprocess.DEVNULL)
     worker = None
     try:
-        worker = until("init runs", lambda: next((c.pid for c in descendants(p.pid) if "--run" in c.argv and "init" in c.argv), None))
+        worker = until("it is held", lambda: next((c.pid for c in descendants(p.pid) if where in c.argv), None))
     finally:
         p.kill()
         p.wait()
         if worker is not None:
             os.kill(worker, signal.SIGKILL)
-    assert "old" in served(contracts, "c")["contract.js"]
+    assert "old" in served(contracts, "c")["contract.js"] if old else not (contracts / "c").is_symlink()
     write(tmp_path, {"c.ts": "export const get = () => 'newer';"})
     r = tana("deploy", tmp_path / "c.ts", "--contracts", contracts)
     assert r.returncode == 0, r.stderr

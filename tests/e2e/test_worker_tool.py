@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from conftest import ROOT, SANITIZED, proc_status
 from zygote_harness import BUILD
 
 PROGRAM = os.path.join(BUILD, "tana-worker")
@@ -149,3 +150,39 @@ def test_zygote_without_its_socket_says_so():
     done = run("--zygote")
     assert done.returncode == 2
     assert "tana-edge" in done.stderr
+
+
+@pytest.mark.parametrize("mode", ["--check", "--run"])
+def test_a_contract_s_code_runs_shut_in(contract, mode):
+    """A filter of system calls, no new privileges, and no descriptor but the three it says things by."""
+    text = "console.log('here'); for (;;);" if mode == "--check" else "exports.get = function () { console.log('here'); for (;;); };"
+    with open(os.devnull) as other:
+        p = subprocess.Popen([PROGRAM, mode, contract(text)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             pass_fds=(other.fileno(),))
+        try:
+            assert p.stderr.readline() == "info: here\n"
+            status = proc_status(p.pid)
+            assert status["NoNewPrivs"] == "1"
+            assert SANITIZED or status["Seccomp"] == "2"
+            assert ROOT is False or sorted(os.listdir(f"/proc/{p.pid}/fd")) == ["0", "1", "2"]
+        finally:
+            p.kill()
+            p.communicate()
+
+
+def test_what_the_filter_has_to_leave_works(contract):
+    """Memory beyond the first, timers, the clock, randomness, much output."""
+    done = run("--run", "--times", contract("""
+        exports.get = function () {
+            var big = new Array(300001).join("\\u00e4"), n = 0;
+            for (var i = 0; i < 300; i++) console.log(big.slice(0, 1000));
+            return new Promise(function (resolve) {
+                setTimeout(function () {
+                    resolve({ big: big, time: new Date().toLocaleString() !== "", random: crypto.randomUUID().length + Math.random() >= 36 });
+                }, 30);
+            });
+        };"""))
+    assert done.returncode == 0, done.stderr[-500:]
+    answer = json.loads(json.loads(done.stdout)["body"])
+    assert len(answer["big"]) == 300000 and answer["time"] and answer["random"]
+    assert done.stderr.count("\n") == 300

@@ -7,6 +7,9 @@ fuzz_tests = %D%/fuzz_frame %D%/fuzz_options %D%/fuzz_rpc
 %C%_fuzz_options_LDADD = $(TN_LIBS)
 %C%_fuzz_rpc_SOURCES = %D%/fuzz_rpc.c %D%/replay.c %D%/fuzz.h
 %C%_fuzz_rpc_LDADD = $(TN_LIBS)
+fuzz_tests += %D%/fuzz_trace
+%C%_fuzz_trace_SOURCES = %D%/fuzz_trace.c %D%/replay.c %D%/fuzz.h
+%C%_fuzz_trace_LDADD = $(SV_LIBS)
 fuzz_tests += %D%/fuzz_http
 %C%_fuzz_http_SOURCES = %D%/fuzz_http.c %D%/replay.c %D%/fuzz.h
 %C%_fuzz_http_LDADD = $(SV_LIBS)
@@ -29,7 +32,7 @@ fuzz_client_sources = $(patsubst %,$(top_srcdir)/supervisor/sv_%.c, \
 	accept client http_check http_reply invoke request route stats)
 fuzz_invoke_sources = $(patsubst %,$(top_srcdir)/supervisor/sv_%.c, \
 	http_check http_reply invoke request route)
-CLEANFILES += client.fuzzer frame.fuzzer http.fuzzer invoke.fuzzer options.fuzzer rpc.fuzzer
+CLEANFILES += client.fuzzer frame.fuzzer http.fuzzer invoke.fuzzer options.fuzzer rpc.fuzzer trace.fuzzer
 .PHONY: fuzzers
 fuzzers:
 	for t in $(fuzz_targets); do \
@@ -46,3 +49,6 @@ fuzzers:
 	$(FUZZ_CC) -std=gnu17 $(FUZZ_CFLAGS) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) \
 	    -o client.fuzzer $(top_srcdir)/tests/fuzz/fuzz_client.c $(top_srcdir)/common/*.c \
 	    $(fuzz_client_sources) $(MSGPACK_LIBS) $(CONFUSE_LIBS) $(EVENT_LIBS) $(HTTP_PARSER_LIBS) -lm
+	$(FUZZ_CC) -std=gnu17 $(FUZZ_CFLAGS) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) \
+	    -o trace.fuzzer $(top_srcdir)/tests/fuzz/fuzz_trace.c $(top_srcdir)/common/*.c \
+	    $(top_srcdir)/supervisor/sv_trace.c $(MSGPACK_LIBS) $(CONFUSE_LIBS)

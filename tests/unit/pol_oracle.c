@@ -63,6 +63,27 @@ worker(enum oracle_way w, const struct oracle_call *c)
 }
 
 static bool
+tool(const struct oracle_call *c)
+{
+	const uint64_t *a = c->args;
+
+	switch (c->nr) {
+	case SYS_write:
+		return a[0] == 1 || a[0] == 2;
+	case SYS_mmap:
+		return (a[2] & EXEC) == 0;
+	case SYS_clock_nanosleep:	/* REALTIME, relative */
+		return a[0] == 0 && a[1] == 0;
+	case SYS_munmap:
+	case SYS_mremap:
+	case SYS_brk:
+		return true;
+	default:
+		return common(c);
+	}
+}
+
+static bool
 zygote(enum oracle_way w, const struct oracle_call *c)
 {
 	const uint64_t *a = c->args;
@@ -136,6 +157,8 @@ oracle_allows(enum oracle_filter f, enum oracle_way w, const struct oracle_call 
 		return worker(w, c);
 	case ORACLE_BUILDER:
 		return builder(c);
+	case ORACLE_TOOL:
+		return tool(c);
 	}
 	return false;
 }
@@ -146,6 +169,7 @@ oracle_allows(enum oracle_filter f, enum oracle_way w, const struct oracle_call 
 #define Z	(1u << ORACLE_ZYGOTE)
 #define W	(1u << ORACLE_WORKER)
 #define B	(1u << ORACLE_BUILDER)
+#define T	(1u << ORACLE_TOOL)
 #define READ	(1u << ORACLE_READ)
 #define SCAN	(1u << ORACLE_SCAN)
 #define ALL	((1u << ORACLE_WAYS) - 1)
@@ -154,10 +178,10 @@ static const struct {
 	unsigned		filters, ways;
 	struct oracle_call	call;
 } examples[] = {
-	{ Z | W | B, ALL, { SYS_rt_sigreturn, { 0 } } },
-	{ Z | W | B, ALL, { SYS_exit_group, { 7 } } },
-	{ Z | W | B, ALL, { SYS_clock_gettime, { 0, BUFFER } } },
-	{ Z | W | B, ALL, { SYS_clock_gettime, { 1, BUFFER } } },
+	{ Z | W | B | T, ALL, { SYS_rt_sigreturn, { 0 } } },
+	{ Z | W | B | T, ALL, { SYS_exit_group, { 7 } } },
+	{ Z | W | B | T, ALL, { SYS_clock_gettime, { 0, BUFFER } } },
+	{ Z | W | B | T, ALL, { SYS_clock_gettime, { 1, BUFFER } } },
 	{ Z | W | B, ALL, { SYS_recvfrom, { ORACLE_CHANNEL, BUFFER, UINT64_C(32) << 20, 0,
 	    0, 0 } } },
 	{ Z | W | B, ALL, { SYS_sendto, { ORACLE_CHANNEL, BUFFER, ORACLE_SEND_MAX, NOSIGNAL,
@@ -178,11 +202,14 @@ static const struct {
 	{ Z, ALL, { SYS_pidfd_open, { 2, 0 } } },
 	{ Z, ALL, { SYS_kill, { 1, 9 } } },
 	{ Z, ALL, { SYS_kill, { SIGNED_MAX, 14 } } },
-	{ Z, ALL, { SYS_write, { 2, BUFFER, 100 } } },
+	{ Z | T, ALL, { SYS_write, { 2, BUFFER, 100 } } },
+	{ T, ALL, { SYS_write, { 1, BUFFER, 100 } } },
+	{ T, ALL, { SYS_mremap, { BUFFER, 4096, 8192, 1 } } },
+	{ T, ALL, { SYS_clock_nanosleep, { 0, 0, BUFFER, BUFFER } } },
 	{ Z, ALL, { SYS_dup3, { 7, 3, 0 } } },
 	{ Z, ALL, { SYS_close_range, { 5, 0xffffffff, 0 } } },
 	{ Z, ALL, { SYS_fcntl, { 4, 1 } } },
-	{ Z, ALL, { SYS_mmap, { 0, 8192, READ_WRITE, 0x22, 0xffffffff, 0 } } },
+	{ Z | T, ALL, { SYS_mmap, { 0, 8192, READ_WRITE, 0x22, 0xffffffff, 0 } } },
 	{ Z, ALL, { SYS_prlimit64, { 0, 4, BUFFER, 0 } } },
 	{ Z, ALL, { SYS_seccomp, { 1, 0, BUFFER } } },
 	{ Z, ALL, { SYS_ppoll, { BUFFER, 1, 0, BUFFER, 8 } } },
@@ -196,9 +223,9 @@ static const struct {
 	{ Z, ALL, { SYS_dup2, { 7, 3 } } },
 #endif
 	{ Z, ALL, { SYS_close, { 12 } } },
-	{ Z, ALL, { SYS_munmap, { BUFFER, 4096 } } },
+	{ Z | T, ALL, { SYS_munmap, { BUFFER, 4096 } } },
 	{ Z, ALL, { SYS_madvise, { BUFFER, 4096, 4 } } },
-	{ Z, ALL, { SYS_brk, { 0 } } },
+	{ Z | T, ALL, { SYS_brk, { 0 } } },
 	{ Z, ALL, { SYS_landlock_create_ruleset, { BUFFER, 24, 0 } } },
 	{ Z, ALL, { SYS_landlock_restrict_self, { 5, 0 } } },
 };

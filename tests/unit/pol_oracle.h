@@ -21,7 +21,7 @@
 /* What no filter knows of: where the base heap is mapped a second time. */
 #define ORACLE_SHADOW		UINT64_C(0x280000000000)
 
-enum oracle_filter { ORACLE_ZYGOTE, ORACLE_WORKER, ORACLE_BUILDER };
+enum oracle_filter { ORACLE_ZYGOTE, ORACLE_WORKER, ORACLE_BUILDER, ORACLE_TOOL };
 /* How workers put their arena back. */
 enum oracle_way { ORACLE_DROP, ORACLE_READ, ORACLE_SCAN, ORACLE_WAYS };
 

@@ -26,6 +26,7 @@ unit_tests += %D%/test_pol_layers
 %C%_test_pol_layers_LDADD = $(POL_LIBS) $(CMOCKA_LIBS)
 EXTRA_DIST += \
 	tests/golden/seccomp.builder.x86_64.pfc \
+	tests/golden/seccomp.tool.x86_64.pfc \
 	tests/golden/seccomp.worker.drop.x86_64.pfc \
 	tests/golden/seccomp.worker.pagemap.x86_64.pfc \
 	tests/golden/seccomp.worker.scan.x86_64.pfc \
@@ -35,6 +36,7 @@ EXTRA_DIST += \
 # Written when they differ from the golden ones.
 CLEANFILES += \
 	tests/unit/seccomp.builder.x86_64.pfc \
+	tests/unit/seccomp.tool.x86_64.pfc \
 	tests/unit/seccomp.worker.drop.x86_64.pfc \
 	tests/unit/seccomp.worker.pagemap.x86_64.pfc \
 	tests/unit/seccomp.worker.scan.x86_64.pfc \

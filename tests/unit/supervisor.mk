@@ -5,6 +5,9 @@
 unit_tests += %D%/test_sv_policy
 %C%_test_sv_policy_SOURCES = %D%/test_sv_policy.c
 %C%_test_sv_policy_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
+unit_tests += %D%/test_sv_breaker
+%C%_test_sv_breaker_SOURCES = %D%/test_sv_breaker.c
+%C%_test_sv_breaker_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
 unit_tests += %D%/test_sv_image
 %C%_test_sv_image_SOURCES = %D%/test_sv_image.c
 %C%_test_sv_image_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
@@ -50,3 +53,6 @@ unit_tests += %D%/test_sv_pool
 unit_tests += %D%/test_sv_lower
 %C%_test_sv_lower_SOURCES = %D%/test_sv_lower.c
 %C%_test_sv_lower_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
+unit_tests += %D%/test_sv_trace
+%C%_test_sv_trace_SOURCES = %D%/test_sv_trace.c
+%C%_test_sv_trace_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)

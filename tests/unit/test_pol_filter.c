@@ -68,6 +68,7 @@ static const enum oracle_filter oracle_of[POL_FILTERS] = {
 	[POL_FILTER_ZYGOTE] = ORACLE_ZYGOTE,
 	[POL_FILTER_WORKER] = ORACLE_WORKER,
 	[POL_FILTER_BUILDER] = ORACLE_BUILDER,
+	[POL_FILTER_TOOL] = ORACLE_TOOL,
 };
 
 static struct pol_filter *filters[ORACLE_WAYS][POL_FILTERS];
@@ -214,6 +215,14 @@ text_of_the_builders_filter_is_always_the_golden_one(void **state)
 	(void)state;
 	for (int w = 0; w < ORACLE_WAYS; w++)
 		compare_text(POL_FILTER_BUILDER, (enum oracle_way)w, NULL);
+}
+
+static void
+text_of_the_tools_filter_is_always_the_golden_one(void **state)
+{
+	(void)state;
+	for (int w = 0; w < ORACLE_WAYS; w++)
+		compare_text(POL_FILTER_TOOL, (enum oracle_way)w, NULL);
 }
 
 /* ---- the program against the oracle ---- */
@@ -393,6 +402,13 @@ builders_filter_decides_as_the_oracle(void **state)
 	compare_decisions(POL_FILTER_BUILDER, ORACLE_SCAN);
 }
 
+static void
+tools_filter_decides_as_the_oracle(void **state)
+{
+	(void)state;
+	compare_decisions(POL_FILTER_TOOL, ORACLE_DROP);
+}
+
 /* All numbers, in every architecture but our own. */
 static void
 foreign_architectures_and_x32_are_refused(void **state)
@@ -445,7 +461,7 @@ what_a_child_may_the_zygotes_filter_lets_through(void **state)
 		enum pol_filter_kind kind = (enum pol_filter_kind)(f % POL_FILTERS);
 
 		examples = oracle_examples(oracle_of[kind], w, &n);
-		for (size_t i = 0; kind != POL_FILTER_ZYGOTE && i < n; i++)
+		for (size_t i = 0; kind != POL_FILTER_ZYGOTE && kind != POL_FILTER_TOOL && i < n; i++)
 			if (!decide(w, POL_FILTER_ZYGOTE, &examples[i], ARCH))
 				fail_msg("%s's call %d is not in the zygote's filter with %s",
 				    pol_filter_name(kind), examples[i].nr, way_names[w]);
@@ -530,9 +546,11 @@ main(void)
 		cmocka_unit_test(text_of_the_workers_filter_is_the_golden_one_with_pagemap),
 		cmocka_unit_test(text_of_the_workers_filter_is_the_golden_one_with_drop),
 		cmocka_unit_test(text_of_the_builders_filter_is_always_the_golden_one),
+		cmocka_unit_test(text_of_the_tools_filter_is_always_the_golden_one),
 		cmocka_unit_test(zygotes_filter_decides_as_the_oracle),
 		cmocka_unit_test(workers_filter_decides_as_the_oracle),
 		cmocka_unit_test(builders_filter_decides_as_the_oracle),
+		cmocka_unit_test(tools_filter_decides_as_the_oracle),
 		cmocka_unit_test(foreign_architectures_and_x32_are_refused),
 		cmocka_unit_test(what_a_child_may_the_zygotes_filter_lets_through),
 		cmocka_unit_test(worker_that_drops_may_least),

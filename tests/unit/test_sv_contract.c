@@ -366,17 +366,97 @@ a_file_that_is_a_symbolic_link_is_not_followed(void **state)
 	assert_int_equal(t.builds, 0);
 }
 
+/* Let contracts/a be a link with that text, moved there as deploy does. */
+static void
+point(const char *text)
+{
+	char path[256], next[256];
+
+	snprintf(path, sizeof(path), "%s/a", t.dir);
+	snprintf(next, sizeof(next), "%s/.a.tmp", t.dir);
+	assert_int_equal(symlink(text, next), 0);
+	assert_int_equal(rename(next, path), 0);
+}
+
 static void
 a_contract_may_be_a_link_to_its_version(void **state)
 {
+	(void)state;
+	put(".versions", "x", "", 0);
+	put(".versions/a", "x", "", 0);
+	put(".versions/a/0123456789abcdef", "get.js", "one", 0);
+	put(".versions/a/0123456789abcdef.12", "get.js", "two", 0);
+	point(".versions/a/0123456789abcdef");
+	assert_non_null(load("a"));
+	assert_int_equal(t.builds, 1);
+	point(".versions/a/0123456789abcdef.12");
+	sv_contracts_reload(t.cs);
+	assert_non_null(t.building);
+	assert_memory_equal(t.building->source[1].p, "two", 3);
+}
+
+/* Each would show the files of another contract, or of nobody. */
+static void
+any_other_link_is_refused(void **state)
+{
+	static const char *const bad[] = {
+		"b", "./b", "../x/b", "/etc", ".versions", ".versions/a", ".versions/b/0123456789abcdef",
+		"./.versions/a/0123456789abcdef", ".versions//a/0123456789abcdef",
+		".versions/a/0123456789abcdef/", ".versions/a/0123456789abcdef/../0123456789abcdef",
+		".versions/a/0123456789abcde", ".versions/a/0123456789abcdef0",
+		".versions/a/0123456789abcdeg", ".versions/a/0123456789abcdef.",
+		".versions/a/0123456789abcdef.x", ".versions/a/0123456789abcdef.1/..",
+		".versions/a/../b/0123456789abcdef", ".versions/a/fedcba9876543210",
+		".versions/a/aaaaaaaaaaaaaaaa", ".versions/a/bbbbbbbbbbbbbbbb",
+	};
+	struct sv_contract *c;
+	char path[256];
+	size_t i;
+
+	(void)state;
+	put("b", "get.js", "another tenant's", 0);
+	put(".versions", "x", "", 0);
+	put(".versions/a", "x", "", 0);
+	put(".versions/b", "x", "", 0);
+	put(".versions/a/0123456789abcdef", "get.js", "one", 0);
+	put(".versions/b/0123456789abcdef", "get.js", "another tenant's", 0);
+	/* A version that is a link itself, and one that is a file. */
+	snprintf(path, sizeof(path), "%s/.versions/a/aaaaaaaaaaaaaaaa", t.dir);
+	assert_int_equal(symlink("../b/0123456789abcdef", path), 0);
+	put(".versions/a", "bbbbbbbbbbbbbbbb", "", 0);
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		point(bad[i]);
+		sv_contracts_reload(t.cs);
+		assert_non_null(c = sv_contracts_get(t.cs, "a"));
+		if (c->fault != TN_FAULT_COMPILE || c->message == NULL || t.builds != 0)
+			fail_msg("%s: fault %d, %u builds", bad[i], (int)c->fault, t.builds);
+	}
+	point(".versions/a/0123456789abcdef");
+	sv_contracts_reload(t.cs);
+	assert_int_equal(t.builds, 1);
+}
+
+static void
+a_version_in_use_goes_on_when_its_link_breaks(void **state)
+{
+	struct sv_contract *c;
 	char path[256];
 
 	(void)state;
-	put("v1", "get.js", "one", 0);
+	put(".versions", "x", "", 0);
+	put(".versions/a", "x", "", 0);
+	put(".versions/a/0123456789abcdef", "get.js", "one", 0);
+	point(".versions/a/0123456789abcdef");
+	assert_non_null(load("a"));
+	point("b");
+	sv_contracts_reload(t.cs);
+	assert_non_null(c = sv_contracts_get(t.cs, "a"));
+	assert_non_null(c->current);
 	snprintf(path, sizeof(path), "%s/a", t.dir);
-	assert_int_equal(symlink("v1", path), 0);
-	assert_non_null(sv_contracts_get(t.cs, "a"));
-	assert_non_null(t.building);
+	assert_int_equal(unlink(path), 0);
+	sv_contracts_reload(t.cs);
+	assert_null(sv_contracts_get(t.cs, "a"));
+	assert_int_equal(sv_contracts_count(t.cs), 0);
 }
 
 static int reload_err;
@@ -430,6 +510,8 @@ main(void)
 		CASE(routes_reach_the_handlers_up_to_a_limit),
 		CASE(a_file_that_is_a_symbolic_link_is_not_followed),
 		CASE(a_contract_may_be_a_link_to_its_version),
+		CASE(any_other_link_is_refused),
+		CASE(a_version_in_use_goes_on_when_its_link_breaks),
 		CASE(reload_of_one_answers_when_it_is_built),
 	};
 

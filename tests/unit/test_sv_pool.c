@@ -261,6 +261,157 @@ with_tenancy_the_longest_idle_makes_room_for_another_contract(void **state)
 	assert_answered(&b, "b");
 }
 
+/* -- contracts that kill workers -------------------------------------------------------- */
+
+static void
+a_contract_that_kills_workers_is_not_run_for_a_while_and_others_are(void **state)
+{
+	struct result r[3] = { 0 }, waiting = { 0 }, refused = { 0 }, b = { 0 }, probe = { 0 };
+	unsigned i;
+
+	(void)state;
+	t.opt->breaker_deaths = 3;
+	t.opt->breaker_pause_ms = 60000;
+	serve_with(1, 1);
+	load("a");
+	load("b");
+	for (i = 0; i < 3; i++) {
+		struct proc *w;
+
+		get(&r[i], "a");
+		w = holder();
+		start(w);
+		if (i == 2)
+			get(&waiting, "a");	/* when the third dies */
+		die(w, SIGSEGV);
+		assert_fault(&r[i], TN_FAULT_WORKER_DIED);
+		RUN_UNTIL(count(TN_ROLE_WORKER) == 2);
+		say_ready(worker(1));
+	}
+	assert_fault(&waiting, TN_FAULT_QUARANTINED);
+	get(&refused, "a");
+	assert_fault(&refused, TN_FAULT_QUARANTINED);
+	assert_true(refused.retry_after > 50 && refused.retry_after <= 61);
+	assert_int_equal(t.stats.requests_quarantined, 2);
+	get(&b, "b");
+	start(holder());
+	/* tana-ctl reset */
+	sv_breaker_reset(&sv_contracts_known(sv_dispatch_contracts(t.d), "a")->breaker);
+	get(&probe, "a");
+	assert_int_equal(probe.n, 0);
+}
+
+static void
+one_request_tells_whether_a_contract_is_well_again(void **state)
+{
+	struct result r = { 0 }, first = { 0 }, second = { 0 }, third = { 0 };
+	struct proc *w;
+
+	(void)state;
+	t.opt->breaker_deaths = 1;
+	t.opt->breaker_pause_ms = 1;
+	serve_with(2, 0);
+	load("a");
+	get(&r, "a");
+	w = holder();
+	start(w);
+	die(w, SIGSEGV);
+	RUN_UNTIL(count(TN_ROLE_WORKER) == 2);
+	say_ready(worker(1));
+	usleep(2000);
+	get(&first, "a");
+	get(&second, "a");
+	assert_fault(&second, TN_FAULT_QUARANTINED);
+	w = holder();
+	start(w);
+	reply(w, "well");
+	assert_answered(&first, "well");
+	get(&third, "a");
+	assert_non_null(holder());
+}
+
+static void
+a_probe_whose_client_leaves_lets_another_try(void **state)
+{
+	struct result r = { 0 }, gone = { 0 }, next = { 0 };
+	struct proc *w;
+
+	(void)state;
+	t.opt->breaker_deaths = 1;
+	t.opt->breaker_pause_ms = 1;
+	serve();
+	load("a");
+	get(&r, "a");
+	w = holder();
+	start(w);
+	die(w, SIGSEGV);
+	usleep(2000);
+	get(&gone, "a");		/* no worker has room yet */
+	cancel(&gone);
+	RUN_UNTIL(count(TN_ROLE_WORKER) == 1);
+	say_ready(worker(0));
+	get(&next, "a");
+	assert_non_null(holder());
+}
+
+/* -- how many ------------------------------------------------------------------------------ */
+
+static void
+ondemand_has_no_workers_until_there_are_requests(void **state)
+{
+	struct result r = { 0 };
+
+	(void)state;
+	t.opt->pool = 2;
+	t.opt->workers_standby = 1;
+	t.opt->workers_idle_ms = 50;
+	give_zygote();
+	tell(TN_ZY_READY, 0, 0, -1);
+	turn();
+	assert_int_equal(t.ready, 1);
+	assert_int_equal(count(TN_ROLE_WORKER), 0);
+	get(&r, "a");
+	build_next();
+	RUN_UNTIL(count(TN_ROLE_WORKER) == 1);
+	say_ready(worker(0));
+	take(worker(0));
+	reply(worker(0), "a");
+	assert_answered(&r, "a");
+	RUN_UNTIL(has_frame(worker(0), TN_FRAME_RETIRE));
+}
+
+static void
+static_does_not_grow(void **state)
+{
+	struct result r[8] = { 0 };
+
+	(void)state;
+	t.opt->pool = 0;
+	t.opt->workers_max = 8;
+	serve();
+	load("a");
+	for (unsigned i = 0; i < 8; i++)
+		get(&r[i], "a");
+	for (unsigned i = 0; i < 10; i++)
+		event_base_loop(t.base, EVLOOP_ONCE);
+	assert_int_equal(count(TN_ROLE_WORKER), 1);
+}
+
+static void
+a_worker_that_is_old_is_replaced(void **state)
+{
+	struct proc *old;
+
+	(void)state;
+	t.opt->worker_lifetime = 1;
+	serve();
+	old = worker(0);
+	RUN_UNTIL(count(TN_ROLE_WORKER) == 2);
+	assert_false(has_frame(old, TN_FRAME_RETIRE));
+	say_ready(worker(1));
+	assert_true(has_frame(old, TN_FRAME_RETIRE));
+}
+
 /* -- turns ------------------------------------------------------------------------- */
 
 static void
@@ -551,6 +702,12 @@ main(void)
 		TEST(what_is_no_isolation_is_an_error_of_the_contract),
 		TEST(with_tenancy_a_worker_serves_one_contract_only),
 		TEST(with_tenancy_the_longest_idle_makes_room_for_another_contract),
+		TEST(a_contract_that_kills_workers_is_not_run_for_a_while_and_others_are),
+		TEST(one_request_tells_whether_a_contract_is_well_again),
+		TEST(a_probe_whose_client_leaves_lets_another_try),
+		TEST(ondemand_has_no_workers_until_there_are_requests),
+		TEST(static_does_not_grow),
+		TEST(a_worker_that_is_old_is_replaced),
 		TEST(contracts_take_turns),
 		TEST(a_new_generation_takes_over_with_its_images_and_workers_ready),
 		TEST(what_was_used_last_is_filled_first),

@@ -1,203 +1,105 @@
 /*
- * tana deploy: compile, check, run init, then move the server's directory to the
- * new version.  Whatever fails on the way leaves the old version serving.
+ * tana deploy: compile, check, at first run init, then move the server's directory
+ * to the new version.  Whatever fails on the way leaves the old version serving.
  */
 "use strict";
 
-const { spawnSync } = require("child_process");
-const fs = require("fs");
 const path = require("path");
 
-const { Failure, printable } = require("./messages");
-const { find, lowerAll, metadata, shown } = require("./source");
-const probe = require("./probe");
-const { originalPlace } = require("./sourcemap");
+const cleanup = require("./cleanup");
+const { reload } = require("./ctl");
+const { demandIdentifier } = require("./identifier");
+const { Failure, explain } = require("./messages");
+const { activate, defaultId, prepare } = require("./prepare");
+const { find } = require("./source");
 const { Store } = require("./store");
-const worker = require("./worker");
 
 const CONTRACTS = "/var/lib/tana-edge/contracts";
-const ID = /^(?!-)[a-z0-9-]{1,63}(?<!-)$/;
-const UNTELLING = ["contract", "get", "post", "index"];
 
-/* The directory's name; for a file its own, unless that says only what is in it. */
-function defaultId(source) {
-	if (!source.single)
-		return path.basename(source.dir);
-	const stem = source.entries[0].file.replace(/\.[^.]*$/, "");
-
-	return UNTELLING.includes(stem) ? path.basename(source.dir) : stem;
+function contractsDirectory(options) {
+	return path.resolve(options.contracts || CONTRACTS);
 }
 
-/* The part of contract.json that handlers see, as the server passes it on. */
-function visible(meta) {
-	if (meta === null)
-		return null;
-	const { author: owner, name, version } = meta.value;
+/* Everything that needs no lock: a version is staged, and loads. */
+async function stage(job, options) {
+	const source = find(job.path);
 
-	return { owner, name, version };
-}
-
-/* A diagnostic at a place that a source map told. */
-function placed(source, built, text, place) {
-	/* The map's names are relative to the contract's directory, as those of sources are. */
-	const bytes = built.sources.get(place.source);
-
-	return {
-		text,
-		file: shown(source.dir, place.source),
-		line: place.line,
-		column: place.column,
-		lineText: bytes && bytes.toString("utf8").split(/\r?\n/)[place.line - 1],
-	};
-}
-
-/* The innermost line of the author's in a stack of Duktape's (which knows no columns). */
-function innermost(built, found) {
-	/* An error's constructor is not where it was thrown. */
-	const frames = [...found.stack.matchAll(/\(([^\s()]+):([0-9]+)\)(?!.* construct)/g)]
-	    .map(([, name, line]) => ({ name, line }));
-
-	for (const { name, line } of [{ name: found.file, line: found.line }, ...frames]) {
-		const entry = built.find((b) => b.name === name);
-		const place = entry && line ? originalPlace(entry.map, Number(line), 0) : null;
-
-		if (place)
-			return { entry, place: { ...place, column: undefined } };
-	}
-	return null;
-}
-
-/* What tana-worker found, in the author's terms. */
-function trouble(source, built, found) {
-	const at = innermost(built, found);
-
-	if (at !== null)
-		return placed(source, at.entry, found.error, at.place);
-	const entry = built.find(({ name }) => name === found.file);
-
-	return { text: found.error, file: shown(source.dir, entry ? entry.file : "") };
-}
-
-/* What the runtime lacks of what the author's own files use. */
-function missing(source, asked, found) {
-	const all = probe.answer(asked, found) || [];
-
-	return all.filter((m) => m.source && m.of.sources.has(m.source))
-	    .map((m) => placed(source, m.of, m.text, m))
-	    .sort((a, b) => a.file < b.file ? -1 : a.file > b.file ? 1 : a.line - b.line);
-}
-
-/* A contract's console, while it is checked. */
-function say(what) {
-	return (text) => {
-		for (const line of text.split("\n"))
-			if (line !== "")
-				process.stderr.write(`${what}: ${printable(line)}\n`);
-	};
-}
-
-function capital(name) {
-	return name[0].toUpperCase() + name.slice(1);
-}
-
-/* Load it, as the server will; answers the names of what it exports. */
-function check(source, built, version, asked) {
-	const compiled = [asked.file, ...version.compiled];
-	let found = worker.check({ ...version, compiled }, say("check"));
-
-	if (!found.ok) {
-		const lacks = missing(source, asked, found);
-
-		if (lacks.length > 0)
-			throw new Failure(lacks);
-		/* Of what a package may never use we say nothing. */
-		if (probe.answer(asked, found) !== null)
-			found = worker.check(version, say("check"));
-	}
-	if (!found.ok)
-		throw new Failure(trouble(source, built, found));
-	for (const { stem, file } of built)
-		if (stem !== "contract" && !found.exports.includes(stem))
-			throw new Failure({
-				file: shown(source.dir, file),
-				text: `exports neither ${capital(stem)} nor ${stem}`,
-			});
-	return found.exports;
-}
-
-function runInit(version) {
-	const answer = worker.call(version, "init", say("init"));
-
-	if (answer.fault)
-		throw new Failure(`init failed, nothing was changed: ${answer.message}`);
-}
-
-function reload(socket, id) {
-	const ctl = process.env.TANA_CTL || "tana-ctl";
-	const r = spawnSync(ctl, ["-s", socket, "reload", id], {
-		stdio: ["ignore", "ignore", "pipe"],
-		encoding: "utf8",
-	});
-
-	if (r.error || r.status !== 0)
-		throw new Failure("deployed, but the server was not told: " +
-		    (r.error ? r.error.message : r.stderr.trim()));
-}
-
-async function run(options) {
-	const source = find(options.path);
-	const id = options.id === undefined ? defaultId(source) : options.id;
-
-	if (!ID.test(id))
-		throw new Failure(`"${id}" is no identifier of a contract: ` +
-		    "1 to 63 of a-z 0-9 -, no hyphen at either end" +
-		    (options.id === undefined ? " (--id gives another)" : ""));
-	const meta = source.single ? null : metadata(source.dir);
-	const built = await lowerAll(source, { map: true });
-	const store = new Store(path.resolve(options.contracts || CONTRACTS), id);
+	job.id = options.id === undefined ? defaultId(source) : options.id;
+	demandIdentifier(job.id, options.id === undefined ? " (--id gives another)" : "");
+	if (job.others.some((other) => other.id === job.id))
+		throw new Failure({ text: `${job.id} is deployed from another path already`,
+			file: job.path });
+	const store = new Store(contractsDirectory(options), job.id);
 
 	if (store.occupied() && !options.force)
 		throw new Failure({
 			file: store.link,
 			text: "exists and was not deployed; --force moves it away",
 		});
-	try {
-		store.stage();
-		const version = { id, meta: visible(meta), compiled: [] };
-
-		for (const { name, code } of built)
-			version.compiled.push({ name, path: store.write(name, code) });
-		if (meta !== null)
-			store.write("contract.json", meta.text);
-		const sources = new Map(built.flatMap((b) => [...b.sources]));
-
-		for (const [name, bytes] of sources)
-			store.write(path.join("src", name), bytes);
-		const asked = probe.make(built);
-
-		asked.file = { name: asked.name, path: store.write(".probe.js", asked.code) };
-		const exports = check(source, built, version, asked);
-		fs.rmSync(asked.file.path);
-
-		await store.lock();
-		const name = store.name();
-
-		const unchanged = name.known && name.name === store.current();
-
-		if (!unchanged) {
-			if (exports.includes("init"))
-				runInit(version);
-			store.publish(name, options.force);
-			store.prune();
-		}
-		process.stdout.write(`${id}: ${unchanged ? "unchanged, " : ""}` +
-		    `version ${name.name} (${exports.join(", ")})\n`);
-	} finally {
-		store.abandon();
-		store.unlock();
-	}
-	if (options.reload)
-		reload(options.reload, id);
+	job.store = store;
+	job.prepared = await prepare(source, store);
 }
 
-module.exports = { run };
+async function publish({ id, store, prepared }, options) {
+	const { name, unchanged } = await activate(store, prepared, options);
+
+	return `${id}: ${unchanged ? "unchanged, " : ""}version ${name} ` +
+	    `(${prepared.exports.join(", ")})`;
+}
+
+async function run(options) {
+	const jobs = options.path.map((name, i, all) => ({ path: name, store: null }));
+	const several = jobs.length > 1;
+	const undo = () => jobs.forEach(({ store }) => {
+		if (store !== null) {
+			store.abandon();
+			store.unlock();
+		}
+	});
+	let failed = false;
+
+	/* Others shall go on; a bug of ours, or the only one, ends it all. */
+	const attempt = async (job, fn) => {
+		try {
+			await fn(job, options);
+			return true;
+		} catch (e) {
+			const text = explain(e);
+
+			if (!several || text === null)
+				throw e;
+			process.stderr.write(text);
+			process.stdout.write(`${job.id || job.path}: failed, ` +
+			    "nothing was changed\n");
+			failed = true;
+			job.store?.abandon();
+			return false;
+		} finally {
+			job.store?.unlock();
+		}
+	};
+
+	if (several && options.id !== undefined)
+		throw new Failure("--id is for one path");
+	cleanup.add(undo);
+	try {
+		const ready = [];
+
+		for (const job of jobs) {
+			job.others = ready;
+			if (await attempt(job, stage))
+				ready.push(job);
+		}
+		for (const job of ready)
+			await attempt(job, async () => {
+				process.stdout.write(`${await publish(job, options)}\n`);
+				if (options.reload)
+					reload(options.reload, job.id);
+			});
+	} finally {
+		undo();
+	}
+	return failed ? 1 : 0;
+}
+
+module.exports = { run, contractsDirectory };

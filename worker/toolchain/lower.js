@@ -42,13 +42,30 @@ const UNRESOLVED = /^Could not resolve "([^"]*)"/;
 
 let tools = null;
 
+/* The errors at the bottom of one that has causes. */
+function reasons(e) {
+	const causes = [e.cause, e.errors].flat().filter((c) => c instanceof Error);
+
+	return causes.length > 0 ? causes.flatMap(reasons) : [e];
+}
+
+function loadPackage(name) {
+	try {
+		return require(path.join(packages, name));
+	} catch (e) {
+		/* SWC tries several ways; of a file that is not there we need not hear first. */
+		const all = reasons(e);
+		const why = all.find((r) => r.code !== "MODULE_NOT_FOUND") || all[0];
+
+		throw new Failure(`${name} in ${packages} cannot be loaded: ` +
+		    String(why.message).split("\n")[0]);
+	}
+}
+
 /* Loading them is most of what a small contract costs. */
 function load() {
 	if (tools === null)
-		tools = {
-			esbuild: require(path.join(packages, "esbuild")),
-			swc: require(path.join(packages, "@swc/core")),
-		};
+		tools = { esbuild: loadPackage("esbuild"), swc: loadPackage("@swc/core") };
 	return tools;
 }
 

@@ -19,6 +19,9 @@ class Failure extends Error {
 	}
 }
 
+/* Wrong arguments. */
+class Usage extends Error {}
+
 /* The line that holds the byte at `offset` of a file, and where in it that is. */
 function place(bytes, offset, length) {
 	const from = bytes.lastIndexOf(10, offset - 1) + 1;
@@ -101,4 +104,19 @@ function summary(diagnostics) {
 	return printable(`${where(d)}${d.text}${hint}${more}`);
 }
 
-module.exports = { Failure, place, placeInText, printable, format, summary };
+/*
+ * An error as its command shows it; null: it is a bug of ours.  What the environment
+ * does (a missing file, a full disk) takes one line.
+ */
+function explain(e) {
+	if (e instanceof Failure)
+		return format(e.diagnostics);
+	if (!e.code || !e.syscall)
+		return null;
+	const what = [e.path, e.dest].filter(Boolean).join(" -> ");
+	const why = e.message.replace(/, .*$/s, "");
+
+	return `tana: ${printable(`${what ? `${what}: ` : ""}${why}`)}\n`;
+}
+
+module.exports = { Failure, Usage, place, placeInText, printable, format, explain, summary };

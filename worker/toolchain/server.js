@@ -4,7 +4,8 @@
  * Descriptor 3 is a stream: 4-byte big-endian length, then JSON, both ways
  * (supervisor/sv_lower.c is the other end).
  *	-> { id, contract, dir, files: ["get.ts", ...] }
- *	<- { id, files: [{ name: "get.js", code }, ...] } or { id, error: "FILE:LINE:COLUMN: ..." }
+ *	<- { id, files: [{ name: "get.js", code, lines }, ...] }
+ *	   or { id, error: "FILE:LINE:COLUMN: ..." }
  * What the author did wrong is an answer; what cannot be a request ends us.
  */
 "use strict";
@@ -13,7 +14,9 @@ const fs = require("fs");
 const net = require("net");
 const path = require("path");
 
+const { isIdentifier } = require("./identifier");
 const { Failure, summary } = require("./messages");
+const { lineTable } = require("./lines");
 const { load, lower } = require("./lower");
 
 const CHANNEL = 3;
@@ -28,7 +31,7 @@ function die(text) {
 
 function isRequest(q) {
 	return q !== null && typeof q === "object" && Number.isSafeInteger(q.id) &&
-	    typeof q.dir === "string" && /^(?!-)[a-z0-9-]{1,63}(?<!-)$/.test(q.dir) &&
+	    typeof q.dir === "string" && isIdentifier(q.dir) &&
 	    Array.isArray(q.files) && q.files.length > 0 && q.files.length <= FILES_MAX &&
 	    q.files.every((f) => typeof f === "string" && /^[a-z]+\.ts$/.test(f));
 }
@@ -38,9 +41,13 @@ async function answer(contracts, q) {
 
 	try {
 		for (const file of q.files) {
-			const { code } = await lower(path.join(contracts, q.dir), file);
+			const built = await lower(path.join(contracts, q.dir), file, { map: true });
 
-			files.push({ name: file.replace(/ts$/, "js"), code });
+			files.push({
+				name: file.replace(/ts$/, "js"),
+				code: built.code,
+				lines: lineTable(built),
+			});
 		}
 		return { id: q.id, files };
 	} catch (e) {

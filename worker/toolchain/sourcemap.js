@@ -53,4 +53,53 @@ function originalPlace(map, wantedLine, wantedColumn) {
 	return { source: map.sources[source], line: line + 1, column: column + 1 };
 }
 
-module.exports = { originalPlace };
+/*
+ * The column (from 0) that a line of a stack is taken to mean: that of a throw, which
+ * the compiler likes to put behind its condition; else the first.
+ */
+function likelyColumn(lineText) {
+	return Math.max(0, lineText.search(/\bthrow\b/));
+}
+
+/* For each line of the compiled text its place: { source: index, line } or null. */
+function linePlaces(map, code) {
+	const texts = code.split("\n");
+	let source = 0, line = 0;
+
+	return map.mappings.split(";").map((segments, i) => {
+		const wanted = likelyColumn(texts[i] || "");
+		let at = 0, found = null;
+
+		for (const segment of segments.split(",")) {
+			const [da, ds, dl] = [...numbers(segment)];
+
+			at += da;
+			if (ds === undefined)
+				continue;
+			source += ds;
+			line += dl;
+			if (found === null || at <= wanted)
+				found = { source, line: line + 1 };
+		}
+		return found;
+	});
+}
+
+/* A stack of Duktape's with the author's lines; `built`: name -> { map, code } of each file. */
+function tracedText(text, built) {
+	const places = new Map();
+
+	return text.replace(/\(([a-z]+\.js):([0-9]+)\)/g, (frame, name, line) => {
+		if (!built.has(name))
+			return frame;
+		const { map, code } = built.get(name);
+
+		if (!places.has(name))
+			places.set(name, linePlaces(map, code));
+		const place = places.get(name)[Number(line) - 1];
+
+		return place ? `(${map.sources[place.source]}:${place.line})` : frame;
+	});
+}
+
+module.exports = { originalPlace, likelyColumn, linePlaces, tracedText };
