@@ -27,7 +27,7 @@ TANA_FILES = \
 	%D%/worker.js
 toolchaindir = $(pkgdatadir)/toolchain
 dist_toolchain_DATA = $(TANA_FILES)
-dist_man_MANS = %D%/tana.1
+dist_man_MANS = %D%/tana.1 %D%/tana-contract.7
 
 # What editors and TypeScript are told of the modules and global names.
 typesdir = $(toolchaindir)/types
