@@ -8,7 +8,9 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_head.c %D%/sv_head.h \
 	%D%/sv_image.c %D%/sv_image.h \
 	%D%/sv_kept.c %D%/sv_kept.h \
+	%D%/sv_lmdb.c %D%/sv_lmdb.h \
 	%D%/sv_lower.c %D%/sv_lower.h \
+	%D%/sv_operation.c %D%/sv_operation.h \
 	%D%/sv_policy.c %D%/sv_policy.h \
 	%D%/sv_forwarded.c %D%/sv_forwarded.h \
 	%D%/sv_http.c %D%/sv_http.h \
@@ -23,6 +25,7 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_request.h \
 	%D%/sv_stats.c \
 	%D%/sv_stats.h \
+	%D%/sv_storage.c %D%/sv_storage.h \
 	%D%/sv_child.c %D%/sv_child.h \
 	%D%/sv_compiler.c %D%/sv_compiler.h \
 	%D%/sv_config.c %D%/sv_config.h \

@@ -13,6 +13,7 @@
 #include "sv_contract.h"
 #include "sv_head.h"
 #include "sv_image.h"
+#include "sv_operation.h"
 #include "sv_pool.h"
 #include "sv_stats.h"
 #include "tn_clock.h"
@@ -49,6 +50,7 @@ struct sv_dispatch {
 	void		*arg;
 	struct sv_pool	*pool;
 	struct sv_contracts *contracts;
+	struct sv_operations *operations;
 	struct sv_images images;
 	struct sv_head	 head;
 	struct sv_request_list queue;		/* a worker is all they need */
@@ -414,6 +416,27 @@ clip(uint64_t us, uint64_t *left)
 }
 
 static void
+on_operation(void *arg, struct sv_worker *w, struct sv_request *rq,
+    const struct tn_frame_operation *f)
+{
+	struct sv_dispatch *d = arg;
+
+	sv_operations_ask(d->operations, w, rq, f);
+}
+
+/* What it had read was changed by others: from the beginning, and no worker's fault. */
+static void
+run_again(struct sv_dispatch *d, struct sv_request *rq)
+{
+	d->stats->reruns++;
+	rq->reruns++;
+	rq->attempts--;
+	rq->started_us = 0;
+	enqueue(d, rq, true);
+	pump(d);
+}
+
+static void
 on_reply(void *arg, struct sv_worker *w, struct sv_request *rq, const struct tn_frame_reply *f)
 {
 	struct sv_dispatch *d = arg;
@@ -422,6 +445,10 @@ on_reply(void *arg, struct sv_worker *w, struct sv_request *rq, const struct tn_
 
 	(void)w;
 	d->nrunning--;
+	if (sv_operations_end(rq) && !rq->cancelled) {
+		run_again(d, rq);
+		return;
+	}
 	rq->timings.heap = clip(f->heap_us, &left);
 	rq->timings.compile = clip(f->compile_us, &left);
 	rq->timings.bootstrap = clip(f->bootstrap_us, &left);
@@ -476,6 +503,7 @@ on_orphan(void *arg, struct sv_worker *w, struct sv_request *rq, bool started)
 	struct sv_dispatch *d = arg;
 
 	d->nrunning--;
+	(void)sv_operations_end(rq);
 	if (!rq->cancelled && !started && rq->attempts < ATTEMPTS_MAX) {
 		d->stats->requests_redispatched++;
 		rq->started_us = 0;
@@ -536,7 +564,8 @@ on_kill_zygote(void *arg, uint64_t number)
 }
 
 static const struct sv_pool_ops pool_ops = {
-	.room = on_room, .queue = on_queue, .reply = on_reply, .log = on_log, .orphan = on_orphan,
+	.room = on_room, .queue = on_queue, .reply = on_reply, .log = on_log,
+	.operation = on_operation, .orphan = on_orphan,
 	.generation = on_generation, .ready = on_ready, .failed = on_failed,
 	.want_zygote = on_want_zygote, .kill_zygote = on_kill_zygote,
 };
@@ -799,6 +828,7 @@ free_frames(void *arg, const struct sv_worker *w)
 
 	for (i = 0; i < w->nframes; i++) {
 		rq = w->frame[i];
+		(void)sv_operations_end(rq);
 		sv_version_unref(d->contracts, &rq->version);
 		sv_request_free(&rq);
 	}
@@ -831,6 +861,12 @@ sv_dispatch_free(struct sv_dispatch **dp)
 	if (d->ev_tick != NULL)
 		event_free(d->ev_tick);
 	free(d);
+}
+
+void
+sv_dispatch_set_operations(struct sv_dispatch *d, struct sv_operations *ops)
+{
+	d->operations = ops;
 }
 
 struct sv_pool *
