@@ -69,7 +69,7 @@ struct lmdb {
 	struct sv_storage storage;
 	struct event_base *base;
 	struct sv_stats	*stats;
-	char		 dir[PATH_BYTES - 16], file[PATH_BYTES];
+	char		 dir[PATH_BYTES - 112], file[PATH_BYTES - 96]; /* so that they fit in texts */
 	uint64_t	 size_max;
 	bool		 always;	/* each commit durable before it is answered */
 	unsigned	 interval_ms;

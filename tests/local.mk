@@ -60,6 +60,7 @@ EXTRA_DIST += \
 EXTRA_DIST += \
 	%D%/contracts/async-classes/get.ts \
 	%D%/contracts/async-classes/stock.ts \
+	%D%/contracts/counter/contract.ts \
 	%D%/contracts/crash/get.ts \
 	%D%/contracts/echo/post.ts \
 	%D%/contracts/fetch-style/contract.ts \

@@ -13,7 +13,7 @@ import pytest
 
 from zygote_harness import (
     ALWAYS, BUILD, BUILDER, CMD, DELTA, ENTRY, EXIT, FAULTS, FRESH, IMAGES_MAX, MAGIC, PROCESS, REUSE, REVOKED,
-    RUNNING, SETUP, SCAN, SIGNAL, SNAPSHOT, SPAWN, SPAWNED, STAY, WORKER, Gone, Zygote, encode)
+    RUNNING, SETUP, SCAN, SIGNAL, SNAPSHOT, SPAWN, SPAWNED, STAY, VERSION, WORKER, Gone, Zygote, encode)
 
 HOW = subprocess.run([os.path.join(BUILD, "tana-worker"), "--version"], capture_output=True,
                      text=True, check=True).stdout
@@ -108,7 +108,7 @@ def test_worker_is_ready_with_version_and_generation(zygote):
     w = zygote.spawn()
     frame = w.receive()
     assert frame.type == "ready"
-    assert frame["version"] == 1
+    assert frame["version"] == VERSION
     assert frame["generation"] == zygote.generation
     w.close()
 
@@ -882,7 +882,7 @@ def test_frame_in_pieces(worker, images):
     struct.pack(">I", 0),
     struct.pack(">I", 0xFFFFFFFF) + b"x",
     struct.pack(">I", (16 << 20) + 1),
-    encode("ready", version=1, generation=7),
+    encode("ready", version=VERSION, generation=7),
     encode("wake", id=1)[:4] + b"\x92\x06\xa1",
     encode("invoke", id=1, slot=16),
     encode("invoke", id=1, isolation=4),
