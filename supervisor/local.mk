@@ -36,6 +36,7 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_master.c %D%/sv_master.h \
 	%D%/sv_pidfile.c %D%/sv_pidfile.h \
 	%D%/sv_program.c %D%/sv_program.h \
+	%D%/sv_restore.c %D%/sv_restore.h \
 	%D%/sv_user.c %D%/sv_user.h \
 	%D%/sv_zygote.c %D%/sv_zygote.h
 

@@ -425,6 +425,8 @@ sv_front_main(int master_fd)
 	if (front.http != NULL)
 		front.control = sv_control_new(front.base, &front.control_fd, front.opt,
 		    front.dispatch, &front.stats, &control_ops, NULL);
+	if (front.control != NULL)
+		sv_control_set_storage(front.control, front.storage);
 	front.ev_master = event_new(front.base, front.master, EV_READ | EV_PERSIST, on_master,
 	    NULL);
 	front.ev_drain = evtimer_new(front.base, on_drain_timeout, NULL);

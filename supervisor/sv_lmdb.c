@@ -33,6 +33,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -235,6 +236,15 @@ look_up(const struct tables *t, MDB_txn *txn, const char *contract, struct tn_st
 
 /* -- a commit, in the writing thread ------------------------------------------------------ */
 
+static bool
+comes_before(struct tn_str a, struct tn_str b)
+{
+	size_t n = a.len < b.len ? a.len : b.len;
+	int c = n > 0 ? memcmp(a.p, b.p, n) : 0;
+
+	return c != 0 ? c < 0 : a.len < b.len;
+}
+
 /* c->err tells what was found out; the return is LMDB's. */
 static int
 check_match(struct lmdb *l, MDB_txn *txn, struct sv_storage_commit *c,
@@ -257,8 +267,10 @@ check_match(struct lmdb *l, MDB_txn *txn, struct sv_storage_commit *c,
 			continue;
 		if (i < m->nkeys && tn_str_eq(m->keys[i], key))
 			i++;
-		else			/* one that is new, or behind one that is gone */
-			sv_storage_say_conflict(c, key);
+		else if (i < m->nkeys && comes_before(m->keys[i], key))
+			sv_storage_say_conflict(c, m->keys[i]);	/* gone */
+		else
+			sv_storage_say_conflict(c, key);	/* new */
 	}
 	if (c->err == 0 && i < m->nkeys)
 		sv_storage_say_conflict(c, m->keys[i]);
@@ -376,6 +388,11 @@ apply(struct lmdb *l, MDB_txn *txn, struct sv_storage_commit *c)
 static void
 fail(struct lmdb *l, struct sv_storage_commit *c, int rc)
 {
+	struct statvfs fs;
+
+	/* LMDB's word for a write that fell short, which a full disk does first. */
+	if (rc == EIO && statvfs(l->dir, &fs) == 0 && fs.f_bavail == 0)
+		rc = ENOSPC;
 	c->err = TN_EUNAVAIL;
 	say_failure(c->text, l->file, rc);
 	if (rc == MDB_PANIC) {

@@ -38,6 +38,7 @@ e2e_tests += %D%/e2e/test_runtime.py
 e2e_tests += %D%/e2e/test_toolchain.py
 e2e_tests += %D%/e2e/test_http.py
 e2e_tests += %D%/e2e/test_cli.py
+e2e_tests += %D%/e2e/test_data.py
 TESTS += $(e2e_tests)
 
 # The HTTP server alone, for test_http.py.
