@@ -667,9 +667,12 @@ open_tables(struct tables *t, unsigned flags)
 	return rc;
 }
 
-/* Every value of every table, so that a page that makes no sense is met here. */
+/*
+ * Every value of every table, so that a page that makes no sense is met here.  max:
+ * entries that there can be, or the walk goes in a circle.
+ */
 static int
-walk(const struct tables *t)
+walk(const struct tables *t, uint64_t max)
 {
 	MDB_dbi dbi[TABLES] = { t->data, t->contracts, t->meta };
 	volatile unsigned char sum = 0;
@@ -684,6 +687,8 @@ walk(const struct tables *t)
 		if ((rc = mdb_cursor_open(txn, dbi[i], &cursor)) != 0)
 			break;
 		while ((rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0) {
+			if (max-- == 0)
+				return MDB_CORRUPTED;
 			for (b = 0; b < k.mv_size; b++)
 				sum = (unsigned char)(sum + ((const unsigned char *)k.mv_data)[b]);
 			for (b = 0; b < v.mv_size; b++)
@@ -696,16 +701,36 @@ walk(const struct tables *t)
 	return rc;
 }
 
-/* In a process of its own. */
+/* (The exit status is a byte; LMDB's codes are -30799 and up, errno's less than 200.) */
+static void
+end_check(int rc)
+{
+	_exit(rc < 0 ? 200 + (rc + 30799) % 50 : rc > 199 ? 199 : rc);
+}
+
+static void
+on_assert(MDB_env *env, const char *text)
+{
+	(void)env;
+	(void)text;
+	end_check(MDB_CORRUPTED);
+}
+
+/* In a process of its own, which may die of what it reads. */
 static int
 read_through(const char *path, unsigned flags, uint64_t bytes)
 {
+	static const int deaths[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
 	struct tables t = { .env = NULL };
 	MDB_envinfo info;
 	MDB_stat st;
+	size_t i;
 	int rc;
 
+	for (i = 0; i < sizeof(deaths) / sizeof(deaths[0]); i++)
+		(void)signal(deaths[i], SIG_DFL);
 	if ((rc = mdb_env_create(&t.env)) != 0 || (rc = mdb_env_set_maxdbs(t.env, TABLES)) != 0 ||
+	    (rc = mdb_env_set_assert(t.env, on_assert)) != 0 ||
 	    (rc = mdb_env_open(t.env, path, flags | MDB_RDONLY, 0600)) != 0)
 		return rc;
 	if ((rc = mdb_env_info(t.env, &info)) != 0 || (rc = mdb_env_stat(t.env, &st)) != 0)
@@ -713,7 +738,7 @@ read_through(const char *path, unsigned flags, uint64_t bytes)
 	if ((info.me_last_pgno + 1) * st.ms_psize > bytes)
 		return EFBIG;			/* it says that it is longer than it is */
 	rc = open_tables(&t, MDB_RDONLY);
-	return rc == 0 ? walk(&t) : rc;
+	return rc == 0 ? walk(&t, bytes) : rc;
 }
 
 static int
@@ -728,9 +753,8 @@ check_path(const char *path, const char *file, unsigned flags, char text[SV_STOR
 	else if ((pid = fork()) < 0)
 		rc = errno;
 	else if (pid == 0) {
-		/* (The exit status is a byte; LMDB's codes are -30799 and up, errno's less than 200.) */
 		rc = read_through(path, flags, (uint64_t)st.st_size);
-		_exit(rc < 0 ? 200 + (rc + 30799) % 50 : rc > 199 ? 199 : rc);
+		end_check(rc);
 	} else {
 		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 			;

@@ -44,3 +44,6 @@ unit_tests += %D%/test_sv_dispatch
 unit_tests += %D%/test_sv_lower
 %C%_test_sv_lower_SOURCES = %D%/test_sv_lower.c
 %C%_test_sv_lower_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
+unit_tests += %D%/test_sv_lmdb
+%C%_test_sv_lmdb_SOURCES = %D%/test_sv_lmdb.c
+%C%_test_sv_lmdb_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
