@@ -621,8 +621,11 @@ take_results(struct lmdb *l)
 		c->done(c->arg, c);
 	}
 	/* LMDB does not trust what it has in memory any more: read the file anew. */
-	if (panic)
+	if (panic) {
 		close_env(l);
+		snprintf(l->error, sizeof(l->error), "%s", l->trouble);
+		l->tried_us = 0;
+	}
 }
 
 static void
@@ -849,6 +852,8 @@ ready(struct lmdb *l)
 	if (l->t.env != NULL)
 		return 0;
 	now = tn_clock_us();
+	if (l->dir[0] == '\0')
+		return TN_EUNAVAIL;
 	if (l->tried_us != 0 && now - l->tried_us < RETRY_US)
 		return TN_EUNAVAIL;
 	l->tried_us = now;
@@ -1171,7 +1176,7 @@ sv_lmdb_open(struct event_base *base, const char *path, const struct tn_options 
 	if ((size_t)snprintf(l->dir, sizeof(l->dir), "%s", path) >= sizeof(l->dir)) {
 		snprintf(l->error, sizeof(l->error), "Storage failed: the path of state_dir is too long");
 		complain(l, l->error);
-		l->tried_us = UINT64_MAX / 2;	/* for good */
+		l->dir[0] = '\0';
 		return &l->storage;
 	}
 	snprintf(l->file, sizeof(l->file), "%s/data.mdb", l->dir);

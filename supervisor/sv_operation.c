@@ -17,7 +17,11 @@
 #include "tn_operation.h"
 #include "tn_options.h"
 
+/* Bytes of commits that wait for the disk; some of them are of requests that are over. */
+#define COMMITS_MAX	((size_t)64 << 20)
+
 struct sv_operations {
+	size_t		 commits;	/* bytes of those that have no answer yet */
 	const struct tn_options *opt;
 	struct sv_stats	*stats;
 	struct sv_storage *storage;
@@ -30,6 +34,7 @@ struct sv_operation {
 	struct sv_request *rq;		/* NULL: it is over */
 	struct sv_worker *w;		/* which runs it */
 	uint64_t	 number;
+	size_t		 bytes;		/* of a commit */
 };
 
 /* Answers are made here, one at a time; the front has one thread. */
@@ -203,6 +208,7 @@ on_committed(void *arg, struct sv_storage_commit *c)
 	struct sv_operation *o = arg;
 	struct sv_request *rq = o->rq;
 
+	o->ops->commits -= o->bytes;
 	if (rq == NULL)
 		operation_free(o);
 	else if (c->err == 0) {
@@ -234,12 +240,19 @@ ask_commit(struct sv_operation *o, struct tn_str payload)
 	struct sv_storage_commit *c;
 	int err;
 
+	if (o->ops->commits + payload.len > COMMITS_MAX) {
+		o->ops->stats->operations_refused++;
+		fail(o, "Storage is overloaded: too many commits wait for the disk");
+		return;
+	}
 	c = sv_storage_commit_parse(o->rq->contract, payload, &err, text);
 	if (c == NULL) {
 		fail(o, err == TN_ELIMIT ? text : err == TN_ENOMEM ?
 		    "the server has no memory for the commit" : "malformed operation");
 		return;
 	}
+	o->bytes = payload.len;
+	o->ops->commits += o->bytes;
 	c->done = on_committed;
 	c->arg = o;
 	sv_storage_commit(o->ops->storage, &c);

@@ -715,3 +715,74 @@ def test_no_commit_is_lost_or_half_there_after_kill_9(start):
                 assert a is not None and acknowledged[k] <= a <= sent[k], f"lost after {turn + 1} kills"
     assert len(acknowledged) == 8
     assert s.status()["storage"] == "ok"
+
+
+# -- workers that lie --------------------------------------------------------------------------------------
+
+def texts(*all_):
+    return "".join(len(t).to_bytes(4, "big").decode("latin-1") + t for t in all_)
+
+
+def fake(start, *steps):
+    return start({"c": {"get.js": "exports.get = function () {};"}}, workers_min=1, fake={"workers": {"*": {
+        "invoke": [["start"], *steps, ["reply", 200, [], "done"], ["restored"]]}}})
+
+
+@pytest.mark.parametrize("frame", [
+    [11, 4711, 1, 1, {"bin": texts("k")}],		# of a request that it has not
+    [12, "$id", 1, 0, {"bin": ""}],			# the front's to send
+    [11, "$id", 1, 1, "text"], [11, "$id", 1, 1], [11, "$id", -1, 1, {"bin": ""}],
+])
+def test_a_frame_that_no_worker_sends_ends_it(start, frame):
+    s = fake(start, ["frame", frame], ["hang"])
+    assert s.get("/c").status == 502
+    until("it is counted", lambda: s.stats()["workers_killed"] >= 1)
+
+
+@pytest.mark.parametrize("kind,payload,outcome,text", [
+    (1, texts("k"), 0, texts("0")),
+    (1, "", 1, "malformed operation"),
+    (1, texts("k", "k"), 1, "malformed operation"),
+    (1, "\0\0\0\x09k", 1, "malformed operation"),
+    (1, texts("k" * 257), 1, "Key too large: 257 bytes (max 256)"),
+    (2, "", 0, texts("0")), (3, "", 0, texts("0")),
+    (4, texts("r", "k"), 1, "malformed operation"),
+    (4, texts("s", "k", "s" * 10242), 1, "Value too large: 10241 bytes (max 10240)"),
+    (4, texts("s", "k", "sv"), 0, texts("1")),
+    (4, texts("r", "k", "99", "s", "k", "sv"), 2, ""),
+    (99, "", 1, "unknown operation"), (0, "", 1, "unknown operation"),
+])
+def test_operations_as_a_worker_may_send_them(start, kind, payload, outcome, text):
+    text = texts(text) if outcome == 1 else text
+    s = fake(start, ["frame", [11, "$id", 7, kind, {"bin": payload}]], ["await-operated", 7, outcome, text])
+    if outcome == 2:
+        # It is told to go, and its request comes again until commit_retries are used up; then it is an error.
+        s.fake.set({"workers": {"*": {"invoke": [
+            ["start"], ["frame", [11, "$id", 7, kind, {"bin": payload}]], ["await-operated", 7, None, None],
+            ["reply", 200, [], "done"], ["restored"]]}}})
+        s.ctl("recycle", "--all")
+        a = s.get("/c")
+        assert (a.status, a.text) == (200, "done")
+        assert s.stats()["reruns"] == 3
+        return
+    a = s.get("/c")
+    assert (a.status, a.text) == (200, "done"), s.log[-2000:]
+    assert s.stats()["workers_killed"] == s.stats()["workers_crashed"] == 0
+
+
+def test_a_worker_that_replies_conflict_of_its_own_accord_has_failed(start):
+    errors = (SOURCE / "common/errors.def").read_text()
+    number = [line.split("(")[1].split(",")[0] for line in errors.splitlines()
+              if line.startswith("TN_FAULT(")].index("CONFLICT") + 1
+    s = start({"c": {"get.js": "exports.get = function () {};"}}, workers_min=1, fake={"workers": {"*": {
+        "invoke": [["start"], ["reply", 0, [], "", number, "again, please"], ["restored"]]}}})
+    a = s.get("/c")
+    assert (a.status, a.code) == (500, "conflict")
+    assert s.stats()["reruns"] == 0
+
+
+def test_a_worker_that_asks_and_never_reads_is_ended(start):
+    s = fake(start, *[["frame", [11, "$id", i + 1, 1, {"bin": texts("k")}]] for i in range(3)], ["ask-forever"])
+    assert s.get("/c").status in (502, 504)
+    until("it is counted", lambda: s.stats()["workers_killed"] >= 1)
+    assert s.ctl("ping").stdout == "pong\n"
