@@ -664,11 +664,10 @@ static void
 make_some_data(void)
 {
 	char what[64];
+	int err;
 
 	open_storage();
 	for (int i = 0; i < 400; i++) {
-		int err;
-
 		snprintf(what, sizeof(what), "s key%d sSomeValueOfSomeLength%d", i, i);
 		begin("c", what, &err);
 	}
