@@ -9,6 +9,9 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_image.c %D%/sv_image.h \
 	%D%/sv_kept.c %D%/sv_kept.h \
 	%D%/sv_lmdb.c %D%/sv_lmdb.h \
+	%D%/sv_lmdb_apply.c %D%/sv_lmdb_apply.h \
+	%D%/sv_lmdb_check.c %D%/sv_lmdb_check.h \
+	%D%/sv_lmdb_table.c %D%/sv_lmdb_table.h \
 	%D%/sv_lower.c %D%/sv_lower.h \
 	%D%/sv_operation.c %D%/sv_operation.h \
 	%D%/sv_policy.c %D%/sv_policy.h \

@@ -10,12 +10,6 @@
  * wait, checks and applies one after the other within one transaction, where a later
  * one sees what the earlier ones wrote, and makes them durable together.  Nothing
  * but the queue is shared, and LMDB's environment, which is made for that.
- *
- * On disk, three tables:
- *	data		contract NUL key -> 8 bytes of version, value
- *	contracts	contract -> struct record
- *	meta		"format", "sequence"
- * Integers are this machine's own, as everything is in LMDB's file.
  */
 #include "config.h"
 
@@ -25,7 +19,6 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <lmdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,10 +27,11 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "sv_lmdb_apply.h"
+#include "sv_lmdb_check.h"
 #include "sv_stats.h"
 #include "tn_clock.h"
 #include "tn_err.h"
@@ -45,11 +39,6 @@
 #include "tn_log.h"
 #include "tn_options.h"
 
-#define FORMAT		1u
-#define TABLES		3u
-#define PATH_BYTES	512u
-#define KEY_BYTES	(SV_CONTRACT_MAX + 1u + SV_STORAGE_KEY_MAX)
-#define VALUE_BYTES	(sizeof(uint64_t) + SV_STORAGE_TAG + SV_STORAGE_VALUE_MAX)
 #define BATCH_MAX	1024u		/* commits in one transaction */
 #define RETRY_US	10000000u	/* between two tries to open it */
 #define LOG_BURST	5u		/* records a second about failures */
@@ -57,24 +46,15 @@
 /* storage_durability's choices, in their order. */
 enum { DURABILITY_ALWAYS, DURABILITY_INTERVAL };
 
-struct record {				/* of a contract */
-	uint64_t	 members, keys, bytes;
-};
-
-struct tables {
-	MDB_env		*env;
-	MDB_dbi		 data, contracts, meta;
-};
-
 struct lmdb {
 	struct sv_storage storage;
 	struct event_base *base;
 	struct sv_stats	*stats;
-	char		 dir[PATH_BYTES - 112], file[PATH_BYTES - 96]; /* so that they fit in texts */
+	char		 dir[400], file[416];	/* so that they fit in texts */
 	uint64_t	 size_max;
 	bool		 always;	/* each commit durable before it is answered */
 	unsigned	 interval_ms;
-	struct tables	 t;		/* t.env NULL: not open */
+	struct sv_lmdb_tables t;		/* t.env NULL: not open */
 	char		 error[SV_STORAGE_TEXT_MAX]; /* ... and why */
 	char		 trouble[SV_STORAGE_TEXT_MAX]; /* of the last write */
 	uint64_t	 tried_us;
@@ -85,7 +65,6 @@ struct lmdb {
 	int		 wake;		/* eventfd: results are there */
 	/* the writing thread's */
 	pthread_t	 writer;
-	char		 scratch[VALUE_BYTES];
 	uint64_t	 dirty_us;	/* since when something is not synced; 0: nothing */
 	/* the copying thread's */
 	pthread_t	 copier;
@@ -104,286 +83,7 @@ struct lmdb {
 
 static void close_env(struct lmdb *l);
 
-/* -- errors --------------------------------------------------------------------- */
-
-static void
-say_failure(char text[SV_STORAGE_TEXT_MAX], const char *file, int rc)
-{
-	if (rc == MDB_MAP_FULL)
-		snprintf(text, SV_STORAGE_TEXT_MAX, "Storage is full: %s has reached storage_size",
-		    file);
-	else if (rc == ENOSPC || rc == EDQUOT)
-		snprintf(text, SV_STORAGE_TEXT_MAX, "Storage is full: %s: %s", file, strerror(rc));
-	else
-		snprintf(text, SV_STORAGE_TEXT_MAX, "Storage failed: %s: %s", file,
-		    mdb_strerror(rc));
-}
-
-/* -- keys and records --------------------------------------------------------------- */
-
-static MDB_val
-value_of(const void *p, size_t n)
-{
-	return (MDB_val){ .mv_size = n, .mv_data = (void *)(uintptr_t)p };
-}
-
-static MDB_val
-make_key(char buf[KEY_BYTES], const char *contract, struct tn_str key)
-{
-	size_t n = strlen(contract) + 1;
-
-	memcpy(buf, contract, n);
-	if (key.len > 0)
-		memcpy(buf + n, key.p, key.len);
-	return value_of(buf, n + key.len);
-}
-
-/* The key within, if it is one of the contract's; false: the walk has left it. */
-static bool
-inner_key(const MDB_val *k, const char *contract, struct tn_str *key)
-{
-	size_t n = strlen(contract) + 1;
-
-	if (k->mv_size < n || memcmp(k->mv_data, contract, n) != 0)
-		return false;
-	*key = (struct tn_str){ (const char *)k->mv_data + n, k->mv_size - n };
-	return true;
-}
-
-/* 0; MDB_CORRUPTED: too short to be one of ours. */
-static int
-split_value(const MDB_val *v, uint64_t *version, struct tn_str *value)
-{
-	if (v->mv_size < sizeof(*version) + SV_STORAGE_TAG)
-		return MDB_CORRUPTED;
-	memcpy(version, v->mv_data, sizeof(*version));
-	*value = (struct tn_str){ (const char *)v->mv_data + sizeof(*version),
-	    v->mv_size - sizeof(*version) };
-	return 0;
-}
-
-static int
-get_record(const struct tables *t, MDB_txn *txn, const char *contract, struct record *r)
-{
-	MDB_val k = value_of(contract, strlen(contract)), v;
-	int rc = mdb_get(txn, t->contracts, &k, &v);
-
-	*r = (struct record){ 0, 0, 0 };
-	if (rc == MDB_NOTFOUND)
-		return 0;
-	if (rc == 0 && v.mv_size != sizeof(*r))
-		return MDB_CORRUPTED;
-	if (rc == 0)
-		memcpy(r, v.mv_data, sizeof(*r));
-	return rc;
-}
-
-static int
-put_record(const struct tables *t, MDB_txn *txn, const char *contract, const struct record *r)
-{
-	MDB_val k = value_of(contract, strlen(contract)), v = value_of(r, sizeof(*r));
-	int rc;
-
-	if (r->keys > 0)
-		return mdb_put(txn, t->contracts, &k, &v, 0);
-	rc = mdb_del(txn, t->contracts, &k, NULL);
-	return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
-static int
-get_number(const struct tables *t, MDB_txn *txn, const char *name, uint64_t *n)
-{
-	MDB_val k = value_of(name, strlen(name)), v;
-	int rc = mdb_get(txn, t->meta, &k, &v);
-
-	*n = 0;
-	if (rc == MDB_NOTFOUND)
-		return 0;
-	if (rc == 0 && v.mv_size != sizeof(*n))
-		return MDB_CORRUPTED;
-	if (rc == 0)
-		memcpy(n, v.mv_data, sizeof(*n));
-	return rc;
-}
-
-static int
-put_number(const struct tables *t, MDB_txn *txn, const char *name, uint64_t n)
-{
-	MDB_val k = value_of(name, strlen(name)), v = value_of(&n, sizeof(n));
-
-	return mdb_put(txn, t->meta, &k, &v, 0);
-}
-
-/* 0, the key's version (0 if it is not there) and the bytes that count of it. */
-static int
-look_up(const struct tables *t, MDB_txn *txn, const char *contract, struct tn_str key,
-    uint64_t *version, uint64_t *bytes)
-{
-	char buf[KEY_BYTES];
-	MDB_val k = make_key(buf, contract, key), v;
-	struct tn_str value;
-	int rc = mdb_get(txn, t->data, &k, &v);
-
-	*version = *bytes = 0;
-	if (rc == MDB_NOTFOUND)
-		return 0;
-	if (rc == 0)
-		rc = split_value(&v, version, &value);
-	if (rc == 0)
-		*bytes = key.len + value.len - SV_STORAGE_TAG;
-	return rc;
-}
-
-/* -- a commit, in the writing thread ------------------------------------------------------ */
-
-static bool
-comes_before(struct tn_str a, struct tn_str b)
-{
-	size_t n = a.len < b.len ? a.len : b.len;
-	int c = n > 0 ? memcmp(a.p, b.p, n) : 0;
-
-	return c != 0 ? c < 0 : a.len < b.len;
-}
-
-/* c->err tells what was found out; the return is LMDB's. */
-static int
-check_match(struct lmdb *l, MDB_txn *txn, struct sv_storage_commit *c,
-    const struct sv_storage_match *m)
-{
-	char buf[KEY_BYTES];
-	MDB_val k = make_key(buf, c->contract, TN_STR("")), v;
-	MDB_cursor_op op = MDB_SET_RANGE;
-	struct tn_str key;
-	MDB_cursor *cursor;
-	size_t i = 0;
-	int rc;
-
-	if ((rc = mdb_cursor_open(txn, l->t.data, &cursor)) != 0)
-		return rc;
-	while (c->err == 0 && (rc = mdb_cursor_get(cursor, &k, &v, op)) == 0 &&
-	    inner_key(&k, c->contract, &key)) {
-		op = MDB_NEXT;
-		if (!sv_storage_match(m->pattern, key))
-			continue;
-		if (i < m->nkeys && tn_str_eq(m->keys[i], key))
-			i++;
-		else if (i < m->nkeys && comes_before(m->keys[i], key))
-			sv_storage_say_conflict(c, m->keys[i]);	/* gone */
-		else
-			sv_storage_say_conflict(c, key);	/* new */
-	}
-	if (c->err == 0 && i < m->nkeys)
-		sv_storage_say_conflict(c, m->keys[i]);
-	mdb_cursor_close(cursor);
-	return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
-static int
-check(struct lmdb *l, MDB_txn *txn, struct sv_storage_commit *c, const struct record *r)
-{
-	uint64_t version, bytes;
-	size_t i;
-	int rc;
-
-	for (i = 0; i < c->nreads; i++) {
-		if ((rc = look_up(&l->t, txn, c->contract, c->reads[i].key, &version,
-		    &bytes)) != 0)
-			return rc;
-		if (version != c->reads[i].version) {
-			sv_storage_say_conflict(c, c->reads[i].key);
-			return 0;
-		}
-	}
-	for (i = 0; i < c->nmatches && c->err == 0; i++)
-		if (c->matches[i].members != r->members &&
-		    (rc = check_match(l, txn, c, &c->matches[i])) != 0)
-			return rc;
-	return 0;
-}
-
-static int
-clear(struct lmdb *l, MDB_txn *txn, const char *contract)
-{
-	char buf[KEY_BYTES];
-	MDB_val k = make_key(buf, contract, TN_STR("")), v;
-	struct tn_str key;
-	MDB_cursor *cursor;
-	int rc;
-
-	if ((rc = mdb_cursor_open(txn, l->t.data, &cursor)) != 0)
-		return rc;
-	/* From the beginning each time: nothing is to know about where a deletion leaves a cursor. */
-	while ((rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE)) == 0 &&
-	    inner_key(&k, contract, &key) && (rc = mdb_cursor_del(cursor, 0)) == 0)
-		k = make_key(buf, contract, TN_STR(""));
-	mdb_cursor_close(cursor);
-	return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
-static int
-write_key(struct lmdb *l, MDB_txn *txn, struct sv_storage_commit *c,
-    const struct sv_storage_write *w, struct record *r, uint64_t sequence)
-{
-	char buf[KEY_BYTES];
-	MDB_val k = make_key(buf, c->contract, w->key), v;
-	uint64_t version, bytes;
-	int rc = look_up(&l->t, txn, c->contract, w->key, &version, &bytes);
-
-	if (rc != 0 || (w->gone && version == 0))
-		return rc;
-	r->bytes -= bytes;
-	if (w->gone) {
-		r->keys--;
-		r->members = sequence;
-		return mdb_del(txn, l->t.data, &k, NULL);
-	}
-	if (version == 0) {
-		r->keys++;
-		r->members = sequence;
-	}
-	bytes = w->key.len + w->value.len - SV_STORAGE_TAG;
-	r->bytes += bytes;
-	c->bytes += bytes;
-	memcpy(l->scratch, &sequence, sizeof(sequence));
-	memcpy(l->scratch + sizeof(sequence), w->value.p, w->value.len);
-	v = value_of(l->scratch, sizeof(sequence) + w->value.len);
-	return mdb_put(txn, l->t.data, &k, &v, 0);
-}
-
-/* Check a commit and do it; c->err not 0, or not 0 returned: it must be undone. */
-static int
-apply(struct lmdb *l, MDB_txn *txn, struct sv_storage_commit *c)
-{
-	struct record r;
-	uint64_t sequence;
-	size_t i;
-	int rc;
-
-	c->err = 0;
-	c->bytes = 0;
-	if ((rc = get_record(&l->t, txn, c->contract, &r)) != 0 ||
-	    (rc = check(l, txn, c, &r)) != 0 || c->err != 0 ||
-	    (rc = get_number(&l->t, txn, "sequence", &sequence)) != 0)
-		return rc;
-	sequence++;
-	if (c->clear && r.keys > 0) {
-		if ((rc = clear(l, txn, c->contract)) != 0)
-			return rc;
-		r = (struct record){ .members = sequence };
-	}
-	for (i = 0; i < c->nwrites; i++)
-		if ((rc = write_key(l, txn, c, &c->writes[i], &r, sequence)) != 0)
-			return rc;
-	if (r.keys > SV_STORAGE_KEYS_MAX)
-		sv_storage_say_keys(c, r.keys);
-	else if (r.bytes > SV_STORAGE_TOTAL_MAX)
-		sv_storage_say_total(c, r.bytes);
-	if (c->err != 0)
-		return 0;
-	c->version = sequence;
-	rc = put_record(&l->t, txn, c->contract, &r);
-	return rc != 0 ? rc : put_number(&l->t, txn, "sequence", sequence);
-}
+/* -- commits, in the writing thread --------------------------------------- */
 
 static void
 fail(struct lmdb *l, struct sv_storage_commit *c, int rc)
@@ -394,7 +94,7 @@ fail(struct lmdb *l, struct sv_storage_commit *c, int rc)
 	if (rc == EIO && statvfs(l->dir, &fs) == 0 && fs.f_bavail == 0)
 		rc = ENOSPC;
 	c->err = TN_EUNAVAIL;
-	say_failure(c->text, l->file, rc);
+	sv_lmdb_say(c->text, l->file, rc);
 	if (rc == MDB_PANIC) {
 		pthread_mutex_lock(&l->lock);
 		l->panic = true;
@@ -409,7 +109,7 @@ run_one(struct lmdb *l, struct sv_storage_commit *c, uint64_t *done)
 	MDB_txn *txn;
 	int rc = mdb_txn_begin(l->t.env, NULL, 0, &txn);
 
-	if (rc == 0 && ((rc = apply(l, txn, c)) != 0 || c->err != 0))
+	if (rc == 0 && ((rc = sv_lmdb_apply(&l->t, txn, c)) != 0 || c->err != 0))
 		mdb_txn_abort(txn);
 	else if (rc == 0)
 		rc = mdb_txn_commit(txn);
@@ -439,7 +139,7 @@ run_batch(struct lmdb *l, struct sv_storage_commits *batch, uint64_t *done)
 	}
 	STAILQ_FOREACH(c, batch, link) {
 		rc = mdb_txn_begin(l->t.env, all, 0, &txn);
-		if (rc == 0 && ((rc = apply(l, txn, c)) != 0 || c->err != 0))
+		if (rc == 0 && ((rc = sv_lmdb_apply(&l->t, txn, c)) != 0 || c->err != 0))
 			mdb_txn_abort(txn);
 		else if (rc == 0)
 			rc = mdb_txn_commit(txn);
@@ -549,7 +249,7 @@ write_all(void *arg)
 	return NULL;
 }
 
-/* -- results, in the event loop ------------------------------------------------------------ */
+/* -- results, in the event loop ------------------------------------------- */
 
 static void
 complain(struct lmdb *l, const char *text)
@@ -639,151 +339,7 @@ on_wake(evutil_socket_t fd, short what, void *arg)
 		take_results(l);
 }
 
-/* -- opening ----------------------------------------------------------------------------------- */
-
-static int
-open_tables(struct tables *t, unsigned flags)
-{
-	static const char *const names[TABLES] = { "data", "contracts", "meta" };
-	MDB_dbi *dbi[TABLES] = { &t->data, &t->contracts, &t->meta };
-	unsigned create = flags & MDB_RDONLY ? 0 : MDB_CREATE;
-	uint64_t format;
-	MDB_txn *txn;
-	unsigned i;
-	int rc = mdb_txn_begin(t->env, NULL, flags & MDB_RDONLY, &txn);
-
-	if (rc != 0)
-		return rc;
-	for (i = 0; i < TABLES && rc == 0; i++)
-		rc = mdb_dbi_open(txn, names[i], create, dbi[i]);
-	if (rc == 0)
-		rc = get_number(t, txn, "format", &format);
-	if (rc == 0 && format == 0 && create != 0) {
-		format = FORMAT;
-		rc = put_number(t, txn, "format", FORMAT);
-	}
-	if (rc == 0 && format != FORMAT)
-		rc = MDB_VERSION_MISMATCH;
-	if (rc == 0)
-		return mdb_txn_commit(txn);
-	mdb_txn_abort(txn);
-	return rc;
-}
-
-/*
- * Every value of every table, so that a page that makes no sense is met here.  max:
- * entries that there can be, or the walk goes in a circle.
- */
-static int
-walk(const struct tables *t, uint64_t max)
-{
-	MDB_dbi dbi[TABLES] = { t->data, t->contracts, t->meta };
-	volatile unsigned char sum = 0;
-	MDB_cursor *cursor;
-	MDB_val k, v;
-	MDB_txn *txn;
-	unsigned i;
-	size_t b;
-	int rc = mdb_txn_begin(t->env, NULL, MDB_RDONLY, &txn);
-
-	for (i = 0; i < TABLES && rc == 0; i++) {
-		if ((rc = mdb_cursor_open(txn, dbi[i], &cursor)) != 0)
-			break;
-		while ((rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0) {
-			if (max-- == 0)
-				return MDB_CORRUPTED;
-			for (b = 0; b < k.mv_size; b++)
-				sum = (unsigned char)(sum + ((const unsigned char *)k.mv_data)[b]);
-			for (b = 0; b < v.mv_size; b++)
-				sum = (unsigned char)(sum + ((const unsigned char *)v.mv_data)[b]);
-		}
-		mdb_cursor_close(cursor);
-		if (rc == MDB_NOTFOUND)
-			rc = 0;
-	}
-	return rc;
-}
-
-/* (The exit status is a byte; LMDB's codes are -30799 and up, errno's less than 200.) */
-static void
-end_check(int rc)
-{
-	_exit(rc < 0 ? 200 + (rc + 30799) % 50 : rc > 199 ? 199 : rc);
-}
-
-static void
-on_assert(MDB_env *env, const char *text)
-{
-	(void)env;
-	(void)text;
-	end_check(MDB_CORRUPTED);
-}
-
-/* In a process of its own, which may die of what it reads. */
-static int
-read_through(const char *path, unsigned flags, uint64_t bytes)
-{
-	static const int deaths[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
-	struct tables t = { .env = NULL };
-	MDB_envinfo info;
-	MDB_stat st;
-	size_t i;
-	int rc;
-
-	for (i = 0; i < sizeof(deaths) / sizeof(deaths[0]); i++)
-		(void)signal(deaths[i], SIG_DFL);
-	if ((rc = mdb_env_create(&t.env)) != 0 || (rc = mdb_env_set_maxdbs(t.env, TABLES)) != 0 ||
-	    (rc = mdb_env_set_assert(t.env, on_assert)) != 0 ||
-	    (rc = mdb_env_open(t.env, path, flags | MDB_RDONLY, 0600)) != 0)
-		return rc;
-	if ((rc = mdb_env_info(t.env, &info)) != 0 || (rc = mdb_env_stat(t.env, &st)) != 0)
-		return rc;
-	if ((info.me_last_pgno + 1) * st.ms_psize > bytes)
-		return EFBIG;			/* it says that it is longer than it is */
-	rc = open_tables(&t, MDB_RDONLY);
-	return rc == 0 ? walk(&t, bytes) : rc;
-}
-
-static int
-check_path(const char *path, const char *file, unsigned flags, char text[SV_STORAGE_TEXT_MAX])
-{
-	struct stat st;
-	int status = 0, rc;
-	pid_t pid;
-
-	if (stat(file, &st) != 0)
-		rc = errno;
-	else if ((pid = fork()) < 0)
-		rc = errno;
-	else if (pid == 0) {
-		rc = read_through(path, flags, (uint64_t)st.st_size);
-		end_check(rc);
-	} else {
-		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-			;
-		if (WIFSIGNALED(status)) {
-			snprintf(text, SV_STORAGE_TEXT_MAX, "Storage failed: %s: it is damaged "
-			    "(reading it ended with signal %d)", file, WTERMSIG(status));
-			return TN_EUNAVAIL;
-		}
-		rc = WEXITSTATUS(status);
-		if (rc >= 200)
-			rc = rc - 200 - 30799;
-	}
-	if (rc == 0)
-		return 0;
-	if (rc == EFBIG)
-		snprintf(text, SV_STORAGE_TEXT_MAX, "Storage failed: %s: it is cut short", file);
-	else
-		say_failure(text, file, rc);
-	return TN_EUNAVAIL;
-}
-
-int
-sv_lmdb_check(const char *file, char text[SV_STORAGE_TEXT_MAX])
-{
-	return check_path(file, file, MDB_NOSUBDIR | MDB_NOLOCK, text);
-}
+/* -- opening -------------------------------------------------------------- */
 
 /* A new file's name must be as durable as what stands in it. */
 static void
@@ -805,11 +361,11 @@ open_env(struct lmdb *l)
 
 	if ((rc = mdb_env_create(&l->t.env)) != 0)
 		return rc;
-	if ((rc = mdb_env_set_maxdbs(l->t.env, TABLES)) != 0 ||
+	if ((rc = mdb_env_set_maxdbs(l->t.env, SV_LMDB_TABLES)) != 0 ||
 	    (rc = mdb_env_set_mapsize(l->t.env, (size_t)l->size_max)) != 0 ||
 	    (rc = mdb_env_open(l->t.env, l->dir, flags, 0600)) != 0 ||
 	    (rc = mdb_reader_check(l->t.env, &dead)) != 0 ||
-	    (rc = open_tables(&l->t, 0)) != 0 ||
+	    (rc = sv_lmdb_open_tables(&l->t, 0)) != 0 ||
 	    (rc = mdb_txn_begin(l->t.env, NULL, MDB_RDONLY, &l->reader)) != 0)
 		return rc;
 	mdb_txn_reset(l->reader);
@@ -860,12 +416,11 @@ ready(struct lmdb *l)
 	if (mkdir(l->dir, 0700) != 0 && errno != EEXIST) {
 		snprintf(l->error, sizeof(l->error), "Storage failed: cannot make %s: %s", l->dir,
 		    strerror(errno));
-	} else if (access(l->file, F_OK) == 0 &&
-	    check_path(l->dir, l->file, 0, l->error) != 0) {
+	} else if (sv_lmdb_check_dir(l->dir, l->file, l->error) != 0) {
 		;
 	} else if ((rc = open_env(l)) != 0 ||
 	    (rc = start_thread(&l->writer, write_all, l)) != 0) {
-		say_failure(l->error, l->file, rc);
+		sv_lmdb_say(l->error, l->file, rc);
 		drop_env(l);
 	} else {
 		l->error[0] = '\0';
@@ -895,7 +450,7 @@ close_env(struct lmdb *l)
 	take_results(l);
 }
 
-/* -- reading ----------------------------------------------------------------------------------- */
+/* -- reading -------------------------------------------------------------- */
 
 /* Begin a read; 0, or text says why there can be none. */
 static int
@@ -909,7 +464,7 @@ begin_read(struct lmdb *l, char text[SV_STORAGE_TEXT_MAX])
 	}
 	if ((rc = mdb_txn_renew(l->reader)) == 0)
 		return 0;
-	say_failure(text, l->file, rc);
+	sv_lmdb_say(text, l->file, rc);
 	complain(l, text);
 	return TN_EUNAVAIL;
 }
@@ -919,7 +474,7 @@ end_read(struct lmdb *l, int rc, char text[SV_STORAGE_TEXT_MAX])
 {
 	if (rc == 0)
 		return 0;
-	say_failure(text, l->file, rc);
+	sv_lmdb_say(text, l->file, rc);
 	complain(l, text);
 	return TN_EUNAVAIL;
 }
@@ -929,7 +484,7 @@ lmdb_get(struct sv_storage *st, const char *contract, struct tn_str key, sv_stor
     void *arg)
 {
 	struct lmdb *l = (struct lmdb *)st;
-	char buf[KEY_BYTES], text[SV_STORAGE_TEXT_MAX] = "";
+	char buf[SV_LMDB_KEY_BYTES], text[SV_STORAGE_TEXT_MAX] = "";
 	struct tn_str value;
 	uint64_t version = 0;
 	MDB_val k, v;
@@ -939,10 +494,10 @@ lmdb_get(struct sv_storage *st, const char *contract, struct tn_str key, sv_stor
 		done(arg, err, text, 0, NULL);
 		return;
 	}
-	k = make_key(buf, contract, key);
+	k = sv_lmdb_key(buf, contract, key);
 	rc = mdb_get(l->reader, l->t.data, &k, &v);
 	if (rc == 0)
-		rc = split_value(&v, &version, &value);
+		rc = sv_lmdb_split(&v, &version, &value);
 	if (rc == MDB_NOTFOUND)
 		done(arg, 0, "", 0, NULL);
 	else if ((err = end_read(l, rc, text)) != 0)
@@ -955,8 +510,8 @@ lmdb_get(struct sv_storage *st, const char *contract, struct tn_str key, sv_stor
 static int
 read_items(struct lmdb *l, const char *contract, bool values, size_t *n)
 {
-	char buf[KEY_BYTES];
-	MDB_val k = make_key(buf, contract, TN_STR("")), v;
+	char buf[SV_LMDB_KEY_BYTES];
+	MDB_val k = sv_lmdb_key(buf, contract, TN_STR("")), v;
 	MDB_cursor_op op = MDB_SET_RANGE;
 	struct sv_storage_item *it;
 	MDB_cursor *cursor;
@@ -966,7 +521,8 @@ read_items(struct lmdb *l, const char *contract, bool values, size_t *n)
 	*n = 0;
 	if ((rc = mdb_cursor_open(l->reader, l->t.data, &cursor)) != 0)
 		return rc;
-	while ((rc = mdb_cursor_get(cursor, &k, &v, op)) == 0 && inner_key(&k, contract, &key)) {
+	while ((rc = mdb_cursor_get(cursor, &k, &v, op)) == 0 &&
+	    sv_lmdb_inner(&k, contract, &key)) {
 		op = MDB_NEXT;
 		if (*n == SV_STORAGE_KEYS_MAX) {
 			rc = MDB_CORRUPTED;	/* no commit left so many */
@@ -974,7 +530,7 @@ read_items(struct lmdb *l, const char *contract, bool values, size_t *n)
 		}
 		it = &l->items[(*n)++];
 		it->key = key;
-		if ((rc = split_value(&v, &it->version, &it->value)) != 0)
+		if ((rc = sv_lmdb_split(&v, &it->version, &it->value)) != 0)
 			break;
 		if (!values)
 			it->value = TN_STR("");
@@ -989,7 +545,7 @@ lmdb_list(struct sv_storage *st, const char *contract, bool values, sv_storage_l
 {
 	struct lmdb *l = (struct lmdb *)st;
 	char text[SV_STORAGE_TEXT_MAX] = "";
-	struct record r;
+	struct sv_lmdb_record r;
 	size_t n = 0;
 	int rc, err;
 
@@ -997,7 +553,7 @@ lmdb_list(struct sv_storage *st, const char *contract, bool values, sv_storage_l
 		done(arg, err, text, 0, NULL, 0);
 		return;
 	}
-	if ((rc = get_record(&l->t, l->reader, contract, &r)) == 0)
+	if ((rc = sv_lmdb_get_record(&l->t, l->reader, contract, &r)) == 0)
 		rc = read_items(l, contract, values, &n);
 	if ((err = end_read(l, rc, text)) != 0)
 		done(arg, err, text, 0, NULL, 0);
@@ -1006,7 +562,7 @@ lmdb_list(struct sv_storage *st, const char *contract, bool values, sv_storage_l
 	mdb_txn_reset(l->reader);
 }
 
-/* -- writing ------------------------------------------------------------------------------------- */
+/* -- writing -------------------------------------------------------------- */
 
 static void
 lmdb_commit(struct sv_storage *st, struct sv_storage_commit *c)
@@ -1025,7 +581,7 @@ lmdb_commit(struct sv_storage *st, struct sv_storage_commit *c)
 	pthread_mutex_unlock(&l->lock);
 }
 
-/* -- what there is ---------------------------------------------------------------------------------- */
+/* -- what there is -------------------------------------------------------- */
 
 static int
 sum_up(struct lmdb *l, struct sv_storage_stat *s)
@@ -1033,13 +589,13 @@ sum_up(struct lmdb *l, struct sv_storage_stat *s)
 	MDB_envinfo info;
 	MDB_stat data, env;
 	MDB_cursor *cursor;
-	struct record r;
+	struct sv_lmdb_record r;
 	MDB_val k, v;
 	int rc;
 
 	if ((rc = mdb_env_info(l->t.env, &info)) != 0 || (rc = mdb_env_stat(l->t.env, &env)) != 0 ||
 	    (rc = mdb_stat(l->reader, l->t.data, &data)) != 0 ||
-	    (rc = get_number(&l->t, l->reader, "sequence", &s->sequence)) != 0 ||
+	    (rc = sv_lmdb_get_number(&l->t, l->reader, "sequence", &s->sequence)) != 0 ||
 	    (rc = mdb_cursor_open(l->reader, l->t.contracts, &cursor)) != 0)
 		return rc;
 	s->size = (info.me_last_pgno + 1) * env.ms_psize;
@@ -1071,7 +627,7 @@ lmdb_stat(struct sv_storage *st, struct sv_storage_stat *s)
 	mdb_txn_reset(l->reader);
 }
 
-/* -- copies -------------------------------------------------------------------------------------------- */
+/* -- copies --------------------------------------------------------------- */
 
 /* LMDB's own way: as of one transaction, without its free pages, while writes go on. */
 static void *
@@ -1081,7 +637,7 @@ copy_all(void *arg)
 	int rc;
 
 	if ((rc = mdb_env_copyfd2(l->t.env, l->copy_fd, MDB_CP_COMPACT)) != 0) {
-		say_failure(l->copy_text, l->file, rc);
+		sv_lmdb_say(l->copy_text, l->file, rc);
 		tn_fd_close(&l->copy_fd);
 	}
 	pthread_mutex_lock(&l->lock);
@@ -1106,10 +662,10 @@ lmdb_copy(struct sv_storage *st, sv_storage_copied *done, void *arg)
 	l->copy_text[0] = '\0';
 	l->copied = done;
 	l->copied_arg = arg;
-	/* Beside the file itself: where there is room for it there is room for a copy, or nowhere. */
+	/* Beside the file itself: if there is room for a copy anywhere, it is there. */
 	l->copy_fd = open(l->dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (l->copy_fd < 0) {
-		say_failure(l->copy_text, l->dir, errno);
+		sv_lmdb_say(l->copy_text, l->dir, errno);
 		done(arg, -1, l->copy_text);
 		return 0;
 	}
@@ -1117,13 +673,13 @@ lmdb_copy(struct sv_storage *st, sv_storage_copied *done, void *arg)
 	if ((rc = start_thread(&l->copier, copy_all, l)) != 0) {
 		l->copying = false;
 		tn_fd_close(&l->copy_fd);
-		say_failure(l->copy_text, l->file, rc);
+		sv_lmdb_say(l->copy_text, l->file, rc);
 		done(arg, -1, l->copy_text);
 	}
 	return 0;
 }
 
-/* -- the whole -------------------------------------------------------------------------------------------- */
+/* -- the whole ------------------------------------------------------------ */
 
 static void
 lmdb_close(struct sv_storage *st)
@@ -1156,7 +712,7 @@ sv_lmdb_open(struct event_base *base, const char *path, const struct tn_options 
 	l->storage.backend = &backend;
 	l->base = base;
 	l->stats = stats;
-	l->size_max = opt->storage_size / 65536 * 65536;	/* whole pages, whatever their size */
+	l->size_max = opt->storage_size / 65536 * 65536;	/* in whole pages */
 	l->always = opt->storage_durability == DURABILITY_ALWAYS;
 	l->interval_ms = (unsigned)opt->storage_interval_ms;
 	l->wake = l->copy_fd = -1;
@@ -1174,7 +730,8 @@ sv_lmdb_open(struct event_base *base, const char *path, const struct tn_options 
 		return NULL;
 	}
 	if ((size_t)snprintf(l->dir, sizeof(l->dir), "%s", path) >= sizeof(l->dir)) {
-		snprintf(l->error, sizeof(l->error), "Storage failed: the path of state_dir is too long");
+		snprintf(l->error, sizeof(l->error),
+		    "Storage failed: the path of state_dir is too long");
 		complain(l, l->error);
 		l->dir[0] = '\0';
 		return &l->storage;

@@ -14,11 +14,4 @@
 struct sv_storage *sv_lmdb_open(struct event_base *base, const char *path,
     const struct tn_options *opt, struct sv_stats *stats);
 
-/*
- * Is the file a database of ours that can be read from end to end?  0, or a TN_E
- * code and text says what is wrong.  It is looked at by a process of its own, which
- * what is in the file may crash.
- */
-int sv_lmdb_check(const char *file, char text[SV_STORAGE_TEXT_MAX]);
-
 #endif

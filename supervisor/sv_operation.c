@@ -64,7 +64,7 @@ operation_free(struct sv_operation *o)
 	free(o);
 }
 
-/* -- answers -------------------------------------------------------------------- */
+/* -- answers -------------------------------------------------------------- */
 
 static void
 send_answer(struct sv_worker *w, const struct sv_request *rq, uint64_t number,
@@ -114,7 +114,7 @@ fail(struct sv_operation *o, const char *text)
 	operation_free(o);
 }
 
-/* -- data --------------------------------------------------------------------------- */
+/* -- data ----------------------------------------------------------------- */
 
 static void
 on_got(void *arg, int err, const char *text, uint64_t version, const struct tn_str *value)
@@ -258,7 +258,7 @@ ask_commit(struct sv_operation *o, struct tn_str payload)
 	sv_storage_commit(o->ops->storage, &c);
 }
 
-/* -- all -------------------------------------------------------------------------------- */
+/* -- all ------------------------------------------------------------------ */
 
 /* NULL: it may ask. */
 static const char *

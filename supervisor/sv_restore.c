@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "sv_lmdb.h"
+#include "sv_lmdb_check.h"
 #include "sv_pidfile.h"
 #include "sv_user.h"
 #include "tn_fd.h"

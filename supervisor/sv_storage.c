@@ -62,7 +62,7 @@ sv_storage_copy(struct sv_storage *st, sv_storage_copied *done, void *arg)
 	return st->backend->copy(st, done, arg);
 }
 
-/* -- texts ------------------------------------------------------------------ */
+/* -- texts ---------------------------------------------------------------- */
 
 void
 sv_storage_say_conflict(struct sv_storage_commit *c, struct tn_str key)
@@ -88,7 +88,7 @@ sv_storage_say_keys(struct sv_storage_commit *c, uint64_t keys)
 	    SV_STORAGE_KEYS_MAX);
 }
 
-/* -- patterns ------------------------------------------------------------------ */
+/* -- patterns ------------------------------------------------------------- */
 
 /* (As in tana-data.js; by bytes it comes to the same, for * takes whole characters or fails.) */
 bool
@@ -114,7 +114,7 @@ sv_storage_match(struct tn_str pattern, struct tn_str key)
 	return p == pattern.len;
 }
 
-/* -- commits -------------------------------------------------------------------- */
+/* -- commits -------------------------------------------------------------- */
 
 static int
 by_bytes(const void *a, const void *b)

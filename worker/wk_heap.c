@@ -784,7 +784,7 @@ wk_heap_request(const struct wk_request *q, wk_wait *wait, void *arg, uint64_t r
 			    "the promise is pending, and no timer is left");
 			goto out;
 		}
-		/* With operations, also for no time: timers that are always due must not hide answers. */
+		/* With operations, for no time too: timers always due must not hide answers. */
 		if (ms > 0 || operations > 0) {
 			rc = wait(arg, ms, &answer);
 			if (rc == TN_ETIMEOUT) {

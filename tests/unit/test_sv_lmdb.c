@@ -16,8 +16,10 @@
 
 #include <cmocka.h>
 #include <event2/event.h>
+#include <lmdb.h>
 
 #include "sv_lmdb.h"
+#include "sv_lmdb_check.h"
 #include "sv_stats.h"
 #include "tn_err.h"
 #include "tn_fd.h"
@@ -92,7 +94,7 @@ teardown(void **state)
 	return system(command);
 }
 
-/* -- commits in a few words: "r key version", "s key value" ... ------------------------- */
+/* -- commits in a few words: "r key version", "s key value" ... ----------- */
 
 /* Words of a text, each a text of the payload; "-" is the empty one. */
 static struct tn_str
@@ -207,7 +209,7 @@ entries(const char *contract)
 	return t.err == 0 ? t.keys : t.text;
 }
 
-/* -- payloads ----------------------------------------------------------------------------- */
+/* -- payloads ------------------------------------------------------------- */
 
 static int
 parsed(struct tn_str payload, char text[SV_STORAGE_TEXT_MAX])
@@ -256,7 +258,8 @@ a_commit_is_what_the_payload_says(void **state)
 static void
 malformed_payloads_are_refused(void **state)
 {
-	static const char *const bad[] = { "x", "rr", "-", "r", "r a", "r a x", "r a -1", "m", "m a",
+	static const char *const bad[] = { "x", "rr", "-", "r", "r a", "r a x", "r a -1", "m",
+		"m a",
 		"m a 1", "m a 1 1", "m a 1 99999999999 b", "m a 1 2 b", "s", "s a", "s a -", "d",
 		"s a sv c", "d a c" };
 	char text[SV_STORAGE_TEXT_MAX];
@@ -317,9 +320,11 @@ patterns_match(void **state)
 {
 	static const struct { const char *pattern, *key; bool is; } cases[] = {
 		{ "", "", true }, { "", "a", false }, { "*", "", true }, { "*", "abc", true },
-		{ "a*", "abc", true }, { "a*", "ba", false }, { "*c", "abc", true }, { "a*c", "abc", true },
+		{ "a*", "abc", true }, { "a*", "ba", false }, { "*c", "abc", true },
+		{ "a*c", "abc", true },
 		{ "a*c", "abcd", false }, { "a*b*c", "aXbYbZc", true }, { "**a**", "bab", true },
-		{ "a", "ab", false }, { "ab", "a", false }, { "?", "a", false }, { "*aab", "aaaab", true },
+		{ "a", "ab", false }, { "ab", "a", false }, { "?", "a", false },
+		{ "*aab", "aaaab", true },
 	};
 
 	(void)state;
@@ -328,7 +333,7 @@ patterns_match(void **state)
 		    cases[i].is);
 }
 
-/* -- a database ------------------------------------------------------------------------------ */
+/* -- a database ----------------------------------------------------------- */
 
 static void
 what_is_committed_is_read(void **state)
@@ -432,7 +437,8 @@ a_batch_is_as_if_they_came_one_by_one(void **state)
 	for (int i = 0; i < N; i++) {
 		/* Each third wants the first version: one of them can have it. */
 		if (i % 3 == 0)
-			snprintf(what, sizeof(what), "r n %llu s n s%d", (unsigned long long)version, i);
+			snprintf(what, sizeof(what), "r n %llu s n s%d",
+			    (unsigned long long)version, i);
 		else
 			snprintf(what, sizeof(what), "s k%d s%d", i, i);
 		begin("c", what, &err[i]);
@@ -471,7 +477,8 @@ totals_are_checked_where_all_is_known(void **state)
 		snprintf(key, sizeof(key), "%04d", i);
 		tn_operation_put(&b, TN_STR("s"));
 		tn_operation_put(&b, tn_str(key));
-		tn_operation_put(&b, (struct tn_str){ value, 10237 });	/* 10236, and its letter */
+		/* 10236 bytes, and the letter */
+		tn_operation_put(&b, (struct tn_str){ value, 10237 });
 	}
 	c = sv_storage_commit_parse("c", (struct tn_str){ b.p, b.len }, &rc, text);
 	assert_non_null(c);
@@ -607,7 +614,7 @@ a_full_database_says_so_and_lives(void **state)
 	tn_buf_fini(&b);
 }
 
-/* -- what is no database --------------------------------------------------------------------- */
+/* -- what is no database -------------------------------------------------- */
 
 static void
 assert_unusable(const char *why)
@@ -658,6 +665,55 @@ a_file_that_is_no_database(void **state)
 	memset(noise, 0, sizeof(noise));
 	write_file(noise, sizeof(noise));
 	assert_unusable(NULL);
+}
+
+/* Somebody was killed while the file was made. */
+static void
+a_file_that_was_begun(void **state)
+{
+	char text[SV_STORAGE_TEXT_MAX];
+	MDB_env *env;
+
+	(void)state;
+	assert_int_equal(mkdir(t.dir, 0700), 0);
+	write_file("", 0);
+	open_storage();
+	assert_int_equal(commit("c", "s a s1"), 0);
+	sv_storage_close(&t.st);
+	assert_int_equal(unlink(t.file), 0);
+	assert_int_equal(mdb_env_create(&env), 0);
+	assert_int_equal(mdb_env_open(env, t.dir, 0, 0600), 0);
+	mdb_env_close(env);
+	/* In its place it is one to go on with; as a backup it is none. */
+	assert_int_equal(sv_lmdb_check(t.file, text), TN_EUNAVAIL);
+	open_storage();
+	assert_int_equal(commit("c", "s a s1"), 0);
+	assert_string_equal(get("c", "a"), "s1");
+	sv_storage_close(&t.st);
+	assert_int_equal(sv_lmdb_check(t.file, text), 0);
+}
+
+/* Pages that are free again, and some at the end that were never written. */
+static void
+what_was_large_and_is_small_is_whole(void **state)
+{
+	char what[32], text[SV_STORAGE_TEXT_MAX], contract[16];
+
+	(void)state;
+	open_storage();
+	for (int round = 0; round < 20; round++) {
+		for (int i = 0; i < 30; i++) {
+			int *err = &t.err;
+
+			snprintf(contract, sizeof(contract), "c%d", i);
+			snprintf(what, sizeof(what), round % 2 == 0 ? "s k%d sv" : "c", round);
+			begin(contract, what, err);
+			if (i % 7 == 0)
+				finish();
+		}
+		finish();
+		assert_int_equal(sv_lmdb_check(t.file, text), 0);
+	}
 }
 
 static void
@@ -748,7 +804,7 @@ a_directory_that_cannot_be_written(void **state)
 		assert_int_equal(t.err, 0);
 }
 
-/* -- copies --------------------------------------------------------------------------------------- */
+/* -- copies --------------------------------------------------------------- */
 
 static void
 on_copied(void *arg, int fd, const char *text)
@@ -802,6 +858,8 @@ main(void)
 		T(closing_answers_what_waits),
 		T(a_full_database_says_so_and_lives),
 		T(a_file_that_is_no_database),
+		T(a_file_that_was_begun),
+		T(what_was_large_and_is_small_is_whole),
 		T(a_file_that_was_cut),
 		T(pages_of_noise),
 		T(a_directory_that_cannot_be),

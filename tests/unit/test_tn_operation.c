@@ -53,7 +53,7 @@ test_a_payload_cut_short_is_malformed(void **state)
 	(void)state;
 	tn_operation_put(&b, TN_STR("text"));
 	for (size_t n = 1; n < b.len; n++) {
-		char *exact = malloc(n);	/* so that a sanitizer sees what is read beyond it */
+		char *exact = malloc(n);	/* a sanitizer sees what is read beyond */
 
 		memcpy(exact, b.p, n);
 		rest = (struct tn_str){ exact, n };

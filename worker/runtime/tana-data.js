@@ -21,10 +21,10 @@
 	var stringify = JSON.stringify;		/* ours: well-formed, whatever goes in */
 	var data = {};
 	var staged, stagedBytes, stagedKeys;	/* key -> { text (null: deleted), bytes } */
-	var cleared;				/* an object of its own for each clear(), or null */
+	var cleared;				/* an object for each clear(), or null */
 	var read;				/* key -> { version, text (null: not there) } */
-	var listing;				/* what keys() has read: { members, versions }, or null */
-	var matches;				/* what it has answered: { pattern, members, names } */
+	var listing;				/* what keys() has read, or null */
+	var matches;				/* its answers: { pattern, members, names } */
 	var committing;				/* the commit under way, or null */
 	var commits;				/* those that wait for it */
 
@@ -378,7 +378,7 @@
 				done();
 				next();
 			}, function (e) {
-				/* What was read is no longer so, and what was made of it neither. */
+				/* What was read is so no longer, nor what was made of it. */
 				if (own.test(CONFLICT, e.message))
 					begin();
 				fail(e);
