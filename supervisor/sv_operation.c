@@ -87,9 +87,12 @@ send_failure(struct sv_worker *w, const struct sv_request *rq, uint64_t number, 
 	send_answer(w, rq, number, TN_OUTCOME_FAILED);
 }
 
-/* What is in `answer`, if there was memory for it, and if the request may have so much. */
+/*
+ * What is in `answer`, if there was memory for it, and if the request may have so
+ * much.  Whether a commit is done is always said: its answer is a number.
+ */
 static void
-finish(struct sv_operation *o)
+finish(struct sv_operation *o, bool always)
 {
 	const struct tn_options *opt = o->ops->opt;
 	char text[160];
@@ -97,7 +100,7 @@ finish(struct sv_operation *o)
 	o->rq->operations.bytes += answer.len;
 	if (answer.failed)
 		send_failure(o->w, o->rq, o->number, "the server has no memory for the answer");
-	else if (o->rq->operations.bytes > opt->operations_bytes_max) {
+	else if (!always && o->rq->operations.bytes > opt->operations_bytes_max) {
 		o->ops->stats->operations_refused++;
 		snprintf(text, sizeof(text), "Operations too large: more than %" PRIu64
 		    " bytes in one request (operations_bytes_max)", opt->operations_bytes_max);
@@ -130,7 +133,7 @@ on_got(void *arg, int err, const char *text, uint64_t version, const struct tn_s
 		tn_operation_put_u64(&answer, version);
 		if (value != NULL)
 			tn_operation_put(&answer, *value);
-		finish(o);
+		finish(o, false);
 	}
 }
 
@@ -175,7 +178,7 @@ on_listed(struct sv_operation *o, int err, const char *text, uint64_t members,
 		fail(o, text);
 	else {
 		put_list(members, items, n, values);
-		finish(o);
+		finish(o, false);
 	}
 }
 
@@ -215,7 +218,7 @@ on_committed(void *arg, struct sv_storage_commit *c)
 		rq->operations.committed = true;
 		tn_buf_reset(&answer);
 		tn_operation_put_u64(&answer, c->version);
-		finish(o);
+		finish(o, true);
 	} else if (c->err == TN_EBUSY && may_run_again(o->ops, rq)) {
 		struct tn_log_record r;
 

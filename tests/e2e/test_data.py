@@ -363,6 +363,24 @@ def test_after_a_commit_the_request_goes_on(start):
     assert s.stats()["reruns"] == 0
 
 
+def test_looking_often_is_no_more_to_commit(start):
+    """What keys() has answered goes along with the commit, but once."""
+    s = server_of(start, operations_bytes_max="200k")
+    run(s, *[["set", "k" * 200 + str(i), i] for i in range(100)], ["commit"])
+    assert run(s, *[["keys"], ["keys", "k*"]] * 50, ["set", "a", 1], ["commit"], ["keys", "a"])[-2:] == ["undefined", ["a"]]
+
+
+def test_a_commit_that_is_done_is_answered_so_whatever_the_limits(start):
+    """Its answer may be the byte too many."""
+    s = server_of(start, operations_bytes_max="1k")
+    said = []
+    for n in range(975, 1025):
+        before = s.stats()["commits"]
+        said.append(run(s, ["set", "a", "x" * n], ["commit"])[1] == "undefined")
+        assert said[-1] == (s.stats()["commits"] > before)
+    assert said == sorted(said, reverse=True) and True in said and False in said
+
+
 def test_a_second_look_costs_nothing_and_sees_the_same(start):
     s = server_of(start)
     run(s, ["set", "a", 1], ["commit"])

@@ -24,7 +24,7 @@
 	var cleared;				/* an object for each clear(), or null */
 	var read;				/* key -> { version, text (null: not there) } */
 	var listing;				/* what keys() has read, or null */
-	var matches;				/* its answers: { pattern, members, names } */
+	var matches;				/* its answers: pattern -> { members, names } */
 	var committing;				/* the commit under way, or null */
 	var commits;				/* those that wait for it */
 
@@ -34,7 +34,7 @@
 		cleared = null;
 		read = own.create(null);
 		listing = null;
-		matches = own.list();
+		matches = own.create(null);
 	}
 
 	/* A method: fn(done, fail, arguments ...) may answer now or later, or throw. */
@@ -112,6 +112,8 @@
 	function matching(pattern, key) {
 		var p = 0, k = 0, star = -1, mark = 0;
 
+		if (pattern === '*')
+			return true;
 		while (k < key.length) {
 			if (p < pattern.length && own.charCodeAt(pattern, p) === 42) {
 				star = p++;
@@ -237,27 +239,28 @@
 
 	/* What matches, stored and staged, in order; what is stored becomes something read. */
 	function names(pattern) {
-		var out = own.list(), m, all, i;
+		var out = own.list(), stored = own.create(null), all, i, m;
 
 		if (cleared === null) {
-			m = own.create(null);
-			m.pattern = pattern;
-			m.members = listing.members;
-			m.names = own.create(null);
 			all = own.keys(listing.keys);
 			for (i = 0; i < all.length; i++) {
 				if (!matching(pattern, all[i]))
 					continue;
-				m.names[all[i]] = true;
+				stored[all[i]] = true;
 				if (present(all[i]))
 					out[out.length] = all[i];
 			}
-			matches[matches.length] = m;
+			/* As with values, the first answer is what this request has seen. */
+			if (matches[pattern] === undefined) {
+				m = matches[pattern] = own.create(null);
+				m.members = listing.members;
+				m.names = stored;
+			}
 		}
 		all = own.keys(staged);
 		for (i = 0; i < all.length; i++)
-			if (present(all[i]) && matching(pattern, all[i]) &&
-			    (m === undefined || m.names[all[i]] === undefined))
+			if (present(all[i]) && stored[all[i]] === undefined &&
+			    matching(pattern, all[i]))
 				out[out.length] = all[i];
 		return own.array(sort(out));
 	}
@@ -272,15 +275,16 @@
 	}
 
 	function request(c) {
-		var texts = own.list(), keys, i, j, all;
+		var texts = own.list(), keys, i, j, all, m;
 
 		keys = own.keys(read);
 		for (i = 0; i < keys.length; i++)
 			add(texts, 'r', keys[i], read[keys[i]].version);
-		for (i = 0; i < matches.length; i++) {
-			all = own.keys(matches[i].names);
-			add(texts, 'm', matches[i].pattern, matches[i].members,
-			    own.String(all.length));
+		keys = own.keys(matches);
+		for (i = 0; i < keys.length; i++) {
+			m = matches[keys[i]];
+			all = own.keys(m.names);
+			add(texts, 'm', keys[i], m.members, own.String(all.length));
 			for (j = 0; j < all.length; j++)
 				add(texts, all[j]);
 		}
@@ -298,7 +302,7 @@
 
 	/* The storage has it: what was staged is now what would be read. */
 	function committed(c, version) {
-		var keys, i, j, e, r, m;
+		var patterns = own.keys(matches), keys, i, j, e, r, m;
 
 		if (c.cleared !== null) {
 			keys = own.keys(read);
@@ -306,8 +310,8 @@
 				read[keys[i]].version = '0';
 				read[keys[i]].text = null;
 			}
-			for (i = 0; i < matches.length; i++)
-				matches[i].names = own.create(null);
+			for (i = 0; i < patterns.length; i++)
+				matches[patterns[i]].names = own.create(null);
 			if (cleared === c.cleared)
 				cleared = null;
 		}
@@ -317,19 +321,19 @@
 			r = remember(keys[i], '0', null);
 			r.version = e.text === null ? '0' : version;
 			r.text = e.text;
-			for (j = 0; j < matches.length; j++) {
-				m = matches[j];
+			for (j = 0; j < patterns.length; j++) {
+				m = matches[patterns[j]];
 				if (e.text === null)
 					delete m.names[keys[i]];
-				else if (matching(m.pattern, keys[i]))
+				else if (matching(patterns[j], keys[i]))
 					m.names[keys[i]] = true;
 			}
 			if (staged[keys[i]] === e)
 				unstage(keys[i]);
 		}
 		/* Ours is the last change of the keys: only comparing can tell of a later one. */
-		for (i = 0; i < matches.length; i++)
-			matches[i].members = '0';
+		for (i = 0; i < patterns.length; i++)
+			matches[patterns[i]].members = '0';
 		listing = null;
 	}
 
