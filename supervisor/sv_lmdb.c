@@ -39,7 +39,7 @@
 #include "tn_log.h"
 #include "tn_options.h"
 
-#define BATCH_MAX	1024u		/* commits in one transaction */
+#define BATCH_MAX	256u		/* commits in one transaction */
 #define RETRY_US	10000000u	/* between two tries to open it */
 #define LOG_BURST	5u		/* records a second about failures */
 
@@ -647,6 +647,22 @@ copy_all(void *arg)
 	return NULL;
 }
 
+/* Beside the file itself: if there is room for a copy anywhere, it is there. */
+static int
+make_nameless(const struct lmdb *l)
+{
+	char path[sizeof(l->dir) + 16];
+	int fd = open(l->dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR))
+		return fd;
+	/* Not every file system can do that. */
+	snprintf(path, sizeof(path), "%s/copy.XXXXXX", l->dir);
+	if ((fd = mkostemp(path, O_CLOEXEC)) >= 0)
+		(void)unlink(path);
+	return fd;
+}
+
 static int
 lmdb_copy(struct sv_storage *st, sv_storage_copied *done, void *arg)
 {
@@ -662,9 +678,7 @@ lmdb_copy(struct sv_storage *st, sv_storage_copied *done, void *arg)
 	l->copy_text[0] = '\0';
 	l->copied = done;
 	l->copied_arg = arg;
-	/* Beside the file itself: if there is room for a copy anywhere, it is there. */
-	l->copy_fd = open(l->dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (l->copy_fd < 0) {
+	if ((l->copy_fd = make_nameless(l)) < 0) {
 		sv_lmdb_say(l->copy_text, l->dir, errno);
 		done(arg, -1, l->copy_text);
 		return 0;
