@@ -18,6 +18,13 @@
 
 #define FREE_TABLE	0u		/* LMDB's own: transaction -> pages that it freed */
 
+struct look {
+	const struct sv_lmdb_tables *t;
+	MDB_dbi		 dbi;		/* the table that is looked at */
+	size_t		 last_page;
+	uint64_t	 sequence;
+};
+
 /* A list of pages: how many, and then they, each less than the one before. */
 static bool
 is_free_list(const MDB_val *v, size_t last_page)
@@ -50,39 +57,78 @@ sum(const MDB_val *v)
 	return s;
 }
 
+static bool
+comes_after(const MDB_val *k, const MDB_val *before)
+{
+	size_t n = k->mv_size < before->mv_size ? k->mv_size : before->mv_size;
+	int c = memcmp(k->mv_data, before->mv_data, n);
+
+	return c != 0 ? c > 0 : k->mv_size > before->mv_size;
+}
+
+/* Is it an entry as we (or LMDB, of free pages) write it? */
+static bool
+makes_sense(const struct look *l, const MDB_val *k, const MDB_val *v)
+{
+	struct tn_str value;
+	uint64_t version;
+
+	if (l->dbi == FREE_TABLE)
+		return k->mv_size == sizeof(size_t) && is_free_list(v, l->last_page);
+	if (l->dbi == l->t->data)
+		return memchr(k->mv_data, '\0', k->mv_size) != NULL &&
+		    sv_lmdb_split(v, &version, &value) == 0 && version != 0 &&
+		    version <= l->sequence;
+	if (l->dbi == l->t->contracts)
+		return v->mv_size == sizeof(struct sv_lmdb_record);
+	return v->mv_size == sizeof(uint64_t);
+}
+
 /*
- * Every entry, so that a page that makes no sense is met here.  max: how many there
- * can be, or the walk goes in a circle.
+ * Every entry of a table, so that a page that makes no sense is met here, and as many
+ * of them as there should be, in order: what was noise is no table by chance.
  */
 static int
-walk(MDB_txn *txn, MDB_dbi dbi, uint64_t max, size_t last_page)
+walk(const struct look *l, MDB_txn *txn)
 {
 	volatile unsigned char seen = 0;
+	MDB_val k, v, before = { 0, NULL };
 	MDB_cursor *cursor;
-	MDB_val k, v;
+	size_t n = 0;
+	MDB_stat st;
 	int rc;
 
-	if ((rc = mdb_cursor_open(txn, dbi, &cursor)) != 0)
+	if ((rc = mdb_stat(txn, l->dbi, &st)) != 0 ||
+	    (rc = mdb_cursor_open(txn, l->dbi, &cursor)) != 0)
 		return rc;
 	while ((rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0) {
-		if (max-- == 0 || (dbi == FREE_TABLE && !is_free_list(&v, last_page)))
-			return MDB_CORRUPTED;
 		seen = (unsigned char)(seen + sum(&k) + sum(&v));
+		if (++n > st.ms_entries || !makes_sense(l, &k, &v) ||
+		    (l->dbi != FREE_TABLE && before.mv_data != NULL && !comes_after(&k, &before)))
+			return MDB_CORRUPTED;
+		before = k;
 	}
 	mdb_cursor_close(cursor);
-	return rc == MDB_NOTFOUND ? 0 : rc;
+	if (rc == MDB_NOTFOUND)
+		rc = n == st.ms_entries ? 0 : MDB_CORRUPTED;
+	return rc;
 }
 
 static int
-walk_all(const struct sv_lmdb_tables *t, uint64_t max, size_t last_page)
+walk_all(const struct sv_lmdb_tables *t, size_t last_page)
 {
-	MDB_dbi dbi[] = { FREE_TABLE, t->data, t->contracts, t->meta };
+	struct look l = { .t = t, .last_page = last_page };
+	MDB_dbi dbi[] = { FREE_TABLE, t->meta, t->data, t->contracts };
 	MDB_txn *txn;
 	size_t i;
 	int rc = mdb_txn_begin(t->env, NULL, MDB_RDONLY, &txn);
 
-	for (i = 0; i < sizeof(dbi) / sizeof(dbi[0]) && rc == 0; i++)
-		rc = walk(txn, dbi[i], max, last_page);
+	if (rc == 0)
+		rc = sv_lmdb_get_number(t, txn, "sequence", &l.sequence);
+	for (i = 0; i < sizeof(dbi) / sizeof(dbi[0]) && rc == 0; i++) {
+		l.dbi = dbi[i];
+		rc = walk(&l, txn);
+	}
 	return rc;
 }
 
@@ -103,11 +149,12 @@ on_assert(MDB_env *env, const char *text)
 
 /* In a process of its own, which may die of what it reads. */
 static int
-read_through(const char *path, unsigned flags, uint64_t bytes)
+read_through(const char *path, unsigned flags)
 {
 	static const int deaths[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
 	struct sv_lmdb_tables t = { .env = NULL };
 	MDB_envinfo info;
+	MDB_stat st;
 	size_t i;
 	int rc;
 
@@ -118,14 +165,19 @@ read_through(const char *path, unsigned flags, uint64_t bytes)
 	    (rc = mdb_env_set_assert(t.env, on_assert)) != 0 ||
 	    (rc = mdb_env_open(t.env, path, flags | MDB_RDONLY, 0600)) != 0 ||
 	    (rc = mdb_env_info(t.env, &info)) != 0 ||
-	    (rc = sv_lmdb_open_tables(&t, MDB_RDONLY)) != 0)
+	    (rc = mdb_env_stat(t.env, &st)) != 0)
 		return rc;
-	return walk_all(&t, bytes, info.me_last_pgno);
+	if (st.ms_entries == 0)
+		return MDB_NOTFOUND;		/* made, but nothing is in it yet */
+	rc = sv_lmdb_open_tables(&t, MDB_RDONLY);
+	if (rc == MDB_NOTFOUND)
+		return MDB_CORRUPTED;
+	return rc == 0 ? walk_all(&t, info.me_last_pgno) : rc;
 }
 
 /* The code that it comes to; *sig: what it died of, or 0. */
 static int
-run_check(const char *path, unsigned flags, uint64_t bytes, int *sig)
+run_check(const char *path, unsigned flags, int *sig)
 {
 	int status = 0, rc;
 	pid_t pid;
@@ -134,7 +186,7 @@ run_check(const char *path, unsigned flags, uint64_t bytes, int *sig)
 	if ((pid = fork()) < 0)
 		return errno;
 	if (pid == 0)
-		end_check(read_through(path, flags, bytes));
+		end_check(read_through(path, flags));
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	if (WIFSIGNALED(status)) {
@@ -155,8 +207,8 @@ refuse(char text[SV_STORAGE_TEXT_MAX], const char *file, int rc, int sig)
 		snprintf(text, SV_STORAGE_TEXT_MAX, "Storage failed: %s: it is damaged "
 		    "(reading it ended with signal %d)", file, sig);
 	else if (rc == MDB_NOTFOUND)
-		snprintf(text, SV_STORAGE_TEXT_MAX, "Storage failed: %s: it is a database, "
-		    "but not one of contracts' data", file);
+		snprintf(text, SV_STORAGE_TEXT_MAX, "Storage failed: %s: it is a database "
+		    "with nothing in it", file);
 	else
 		sv_lmdb_say(text, file, rc);
 	return TN_EUNAVAIL;
@@ -171,7 +223,7 @@ sv_lmdb_check(const char *file, char text[SV_STORAGE_TEXT_MAX])
 	if (stat(file, &st) != 0)
 		rc = errno;
 	else
-		rc = run_check(file, MDB_NOSUBDIR | MDB_NOLOCK, (uint64_t)st.st_size, &sig);
+		rc = run_check(file, MDB_NOSUBDIR | MDB_NOLOCK, &sig);
 	return rc == 0 ? 0 : refuse(text, file, rc, sig);
 }
 
@@ -187,6 +239,6 @@ sv_lmdb_check_dir(const char *dir, const char *file, char text[SV_STORAGE_TEXT_M
 	else if (st.st_size == 0)
 		rc = 0;
 	else
-		rc = run_check(dir, 0, (uint64_t)st.st_size, &sig);
+		rc = run_check(dir, 0, &sig);
 	return rc == 0 || rc == MDB_NOTFOUND ? 0 : refuse(text, file, rc, sig);
 }

@@ -746,35 +746,67 @@ a_file_that_was_cut(void **state)
 	assert_unusable("it is cut short");
 }
 
-/* Noise in each page, one after the other: whatever comes of it, nobody falls over it. */
+#define PAGE	4096u
+
+/* Put something in a page's place: noise, zeroes, ones, another page. */
 static void
-pages_of_noise(void **state)
+spoil(char *page, const char *other, unsigned kind)
 {
-	char page[4096], noise[4096], text[SV_STORAGE_TEXT_MAX];
-	unsigned found = 0, pages;
-	struct stat st;
+	switch (kind) {
+	case 0:
+		arc4random_buf(page, PAGE);
+		break;
+	case 1:
+	case 2:
+		memset(page, kind == 1 ? 0 : 0xff, PAGE);
+		break;
+	case 3:
+		memcpy(page, other, PAGE);
+		break;
+	default:			/* the head stays as it was */
+		arc4random_buf(page + 16, PAGE - 16);
+	}
+}
+
+/*
+ * Each page, one after the other.  It is found out, or whatever was in it does not
+ * matter: then the file is as good as before.
+ */
+static void
+spoiled_pages(void **state)
+{
+	static char whole[1 << 20], copy[1 << 20];
+	char text[SV_STORAGE_TEXT_MAX];
+	unsigned found = 0, fine = 0, pages;
+	size_t bytes;
 	FILE *f;
 
 	(void)state;
 	make_some_data();
-	assert_int_equal(stat(t.file, &st), 0);
-	pages = (unsigned)(st.st_size / 4096);
-	for (unsigned i = 0; i < pages; i++) {
-		assert_non_null(f = fopen(t.file, "r+"));
-		assert_int_equal(fseek(f, (long)i * 4096, SEEK_SET), 0);
-		assert_int_equal(fread(page, 1, sizeof(page), f), sizeof(page));
-		arc4random_buf(noise, sizeof(noise));
-		assert_int_equal(fseek(f, (long)i * 4096, SEEK_SET), 0);
-		assert_int_equal(fwrite(noise, 1, sizeof(noise), f), sizeof(noise));
-		assert_int_equal(fclose(f), 0);
-		found += sv_lmdb_check(t.file, text) != 0;
-		assert_non_null(f = fopen(t.file, "r+"));
-		assert_int_equal(fseek(f, (long)i * 4096, SEEK_SET), 0);
-		assert_int_equal(fwrite(page, 1, sizeof(page), f), sizeof(page));
-		assert_int_equal(fclose(f), 0);
+	assert_non_null(f = fopen(t.file, "r"));
+	bytes = fread(whole, 1, sizeof(whole), f);
+	assert_int_equal(fclose(f), 0);
+	assert_true(bytes > 8 * PAGE && bytes < sizeof(whole));
+	pages = (unsigned)(bytes / PAGE);
+	for (unsigned i = 0; i < 5 * pages; i++) {
+		size_t at = i / 5 * PAGE;
+
+		memcpy(copy, whole, bytes);
+		spoil(copy + at, whole + (at + 3 * PAGE) % (pages * PAGE), i % 5);
+		write_file(copy, bytes);
+		if (sv_lmdb_check(t.file, text) != 0) {
+			found++;
+			continue;
+		}
+		fine++;
+		open_storage();
+		(void)entries("c");
+		assert_int_equal(t.err, 0);
+		assert_int_equal(commit("c", "c s new s1"), 0);
+		sv_storage_close(&t.st);
+		assert_int_equal(sv_lmdb_check(t.file, text), 0);
 	}
-	assert_true(found > 0);
-	assert_int_equal(sv_lmdb_check(t.file, text), 0);
+	assert_true(found > 0 && fine > 0);
 }
 
 static void
@@ -861,7 +893,7 @@ main(void)
 		T(a_file_that_was_begun),
 		T(what_was_large_and_is_small_is_whole),
 		T(a_file_that_was_cut),
-		T(pages_of_noise),
+		T(spoiled_pages),
 		T(a_directory_that_cannot_be),
 		T(a_directory_that_cannot_be_written),
 		T(a_copy_is_a_database),
