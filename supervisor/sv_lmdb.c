@@ -41,6 +41,7 @@
 
 #define BATCH_MAX	256u		/* commits in one transaction */
 #define RETRY_US	10000000u	/* between two tries to open it */
+#define LOCK_BYTES	16384		/* of the lock file: more readers than we need */
 #define LOG_BURST	5u		/* records a second about failures */
 
 /* storage_durability's choices, in their order. */
@@ -85,16 +86,20 @@ static void close_env(struct lmdb *l);
 
 /* -- commits, in the writing thread --------------------------------------- */
 
-static void
-fail(struct lmdb *l, struct sv_storage_commit *c, int rc)
+/* LMDB says EIO when a write falls short, which is what a full disk does first. */
+static bool
+is_full(const struct lmdb *l)
 {
 	struct statvfs fs;
 
-	/* LMDB's word for a write that fell short, which a full disk does first. */
-	if (rc == EIO && statvfs(l->dir, &fs) == 0 && fs.f_bavail == 0)
-		rc = ENOSPC;
+	return statvfs(l->dir, &fs) == 0 && fs.f_bavail == 0;
+}
+
+static void
+fail(struct lmdb *l, struct sv_storage_commit *c, int rc)
+{
 	c->err = TN_EUNAVAIL;
-	sv_lmdb_say(c->text, l->file, rc);
+	sv_lmdb_say(c->text, l->file, rc == EIO && is_full(l) ? ENOSPC : rc);
 	if (rc == MDB_PANIC) {
 		pthread_mutex_lock(&l->lock);
 		l->panic = true;
@@ -398,12 +403,65 @@ drop_env(struct lmdb *l)
 	l->t.env = NULL;
 }
 
+/*
+ * LMDB maps its lock file, too, and writes there: on a full disk that would end us, if
+ * there were no blocks for it yet.  (Its own writes to the data are calls that fail.)
+ */
+static int
+make_lock_file(const struct lmdb *l)
+{
+	char path[sizeof(l->dir) + 16];
+	int fd, rc;
+
+	snprintf(path, sizeof(path), "%s/lock.mdb", l->dir);
+	if ((fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) < 0)
+		return errno;
+	rc = posix_fallocate(fd, 0, LOCK_BYTES);
+	(void)close(fd);
+	return rc;
+}
+
+/* There is no file, or nothing in it. */
+static bool
+is_new(const struct lmdb *l)
+{
+	struct stat st;
+
+	return stat(l->file, &st) != 0 ? errno == ENOENT : st.st_size == 0;
+}
+
+/* 0, or TN_EUNAVAIL and l->error. */
+static int
+try_to_open(struct lmdb *l)
+{
+	bool new = is_new(l);
+	int rc;
+
+	if (mkdir(l->dir, 0700) != 0 && errno != EEXIST) {
+		snprintf(l->error, sizeof(l->error), "Storage failed: cannot make %s: %s", l->dir,
+		    strerror(errno));
+		return TN_EUNAVAIL;
+	}
+	rc = make_lock_file(l);
+	if (rc == 0 && sv_lmdb_check_dir(l->dir, l->file, l->error) != 0)
+		return TN_EUNAVAIL;
+	if (rc == 0 && ((rc = open_env(l)) != 0 ||
+	    (rc = start_thread(&l->writer, write_all, l)) != 0)) {
+		drop_env(l);
+		if (new)		/* half a beginning would be taken for damage */
+			(void)unlink(l->file);
+	}
+	if (rc == 0)
+		return 0;
+	sv_lmdb_say(l->error, l->file, rc == EIO && is_full(l) ? ENOSPC : rc);
+	return TN_EUNAVAIL;
+}
+
 /* Is it open?  If not, try, but not too often; 0, or TN_EUNAVAIL and l->error. */
 static int
 ready(struct lmdb *l)
 {
 	uint64_t now;
-	int rc;
 
 	if (l->t.env != NULL)
 		return 0;
@@ -413,16 +471,7 @@ ready(struct lmdb *l)
 	if (l->tried_us != 0 && now - l->tried_us < RETRY_US)
 		return TN_EUNAVAIL;
 	l->tried_us = now;
-	if (mkdir(l->dir, 0700) != 0 && errno != EEXIST) {
-		snprintf(l->error, sizeof(l->error), "Storage failed: cannot make %s: %s", l->dir,
-		    strerror(errno));
-	} else if (sv_lmdb_check_dir(l->dir, l->file, l->error) != 0) {
-		;
-	} else if ((rc = open_env(l)) != 0 ||
-	    (rc = start_thread(&l->writer, write_all, l)) != 0) {
-		sv_lmdb_say(l->error, l->file, rc);
-		drop_env(l);
-	} else {
+	if (try_to_open(l) == 0) {
 		l->error[0] = '\0';
 		return 0;
 	}

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -158,6 +159,7 @@ read_through(const char *path, unsigned flags)
 	size_t i;
 	int rc;
 
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	for (i = 0; i < sizeof(deaths) / sizeof(deaths[0]); i++)
 		(void)signal(deaths[i], SIG_DFL);
 	if ((rc = mdb_env_create(&t.env)) != 0 ||

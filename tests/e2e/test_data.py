@@ -1,7 +1,9 @@
 """tana/data: what contracts keep, from the handler's call to the file and back."""
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -528,32 +530,56 @@ def test_a_full_database(start):
     assert s.log_lines("error front", "has reached storage_size")
 
 
-@pytest.mark.skipif(not ROOT, reason="a file system of its own size needs root")
-def test_a_full_disk(start, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs", disk], capture_output=True,
+@pytest.fixture
+def disk(tmp_path):
+    """A file system of 1 MB."""
+    if not ROOT:
+        pytest.skip("a file system of its own size needs root")
+    path = tmp_path / "disk"
+    path.mkdir()
+    for p in [tmp_path, *tmp_path.parents[:2]]:
+        p.chmod(p.stat().st_mode | 0o055)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs", path], capture_output=True,
                           text=True, check=False)
     if done.returncode != 0:
         pytest.skip(f"this root may not mount: {done.stderr.strip()}")
-    try:
-        tmp_path.chmod(0o755)
-        for p in tmp_path.parents[:2]:
-            p.chmod(p.stat().st_mode | 0o055)
-        s = server_of(start, state_dir=disk, contracts={f"c{i}": {"contract.ts": RUN} for i in range(12)})
-        results = [run(s, *[["set", f"k{j}", "v" * 10000] for j in range(10)], ["commit"], contract=f"c{i}")[-1]
-                   for i in range(12)]
-        assert results[0] == "undefined"
-        assert results[-1] == f"Error: Storage is full: {disk}/data/data.mdb: No space left on device"
-        for i, result in enumerate(results):
-            assert len(run(s, ["keys"], contract=f"c{i}")[0]) == (10 if result == "undefined" else 0)
-        # With room again it goes on, without a restart.
-        subprocess.run(["mount", "-o", "remount,size=16m", disk], check=True)
-        assert run(s, ["set", "a", 1], ["commit"], ["keys"], contract="c11") == ["undefined", "undefined", ["a"]]
-        assert s.status()["storage"] == "ok"
-        assert s.stop() == 0
-    finally:
-        subprocess.run(["umount", "-l", disk], check=True)
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)
+
+
+@pytest.mark.parametrize("left", [0, 4096, 16384, 20480, 32768])
+def test_a_disk_that_is_full_from_the_beginning(start, disk, left):
+    (disk / "data").mkdir(mode=0o700)
+    shutil.chown(disk / "data", "www-data", "www-data")
+    filler = disk / "filler"
+    with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as f:
+        while True:
+            f.write(bytes(4096))
+    os.truncate(filler, filler.stat().st_size - left)
+    s = server_of(start, state_dir=disk)
+    results = run(s, ["get", "a"], ["set", "a", "v" * 9000], ["commit"], ["keys"])
+    assert results[2].startswith(f"Error: Storage is full: {disk}/data/data.mdb: ")
+    rest_lives(s)
+    filler.unlink()
+    until("it goes on", lambda: run(s, ["set", "a", 1], ["commit"])[1] == "undefined")
+    assert run(s, ["entries"]) == [[["a", 1]]]
+    assert s.status()["storage"] == "ok"
+    assert s.stop() == 0
+
+
+def test_a_full_disk(start, disk):
+    s = server_of(start, state_dir=disk, contracts={f"c{i}": {"contract.ts": RUN} for i in range(12)})
+    results = [run(s, *[["set", f"k{j}", "v" * 10000] for j in range(10)], ["commit"], contract=f"c{i}")[-1]
+               for i in range(12)]
+    assert results[0] == "undefined"
+    assert results[-1] == f"Error: Storage is full: {disk}/data/data.mdb: No space left on device"
+    for i, result in enumerate(results):
+        assert len(run(s, ["keys"], contract=f"c{i}")[0]) == (10 if result == "undefined" else 0)
+    # With room again it goes on, without a restart.
+    subprocess.run(["mount", "-o", "remount,size=16m", disk], check=True)
+    assert run(s, ["set", "a", 1], ["commit"], ["keys"], contract="c11") == ["undefined", "undefined", ["a"]]
+    assert s.status()["storage"] == "ok"
+    assert s.stop() == 0
 
 
 def test_a_directory_that_cannot_be_written(start, tmp_path):
