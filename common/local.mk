@@ -6,6 +6,7 @@ noinst_LIBRARIES += %D%/libtn.a
 	%D%/layers.def \
 	%D%/methods.def \
 	%D%/metrics.def \
+	%D%/operations.def \
 	%D%/options.def \
 	%D%/phases.def \
 	%D%/states.def \
@@ -20,6 +21,8 @@ noinst_LIBRARIES += %D%/libtn.a
 	%D%/tn_layers.h \
 	%D%/tn_log.c \
 	%D%/tn_log.h \
+	%D%/tn_operation.c \
+	%D%/tn_operation.h \
 	%D%/tn_options.c \
 	%D%/tn_options.h \
 	%D%/tn_rpc.c \

@@ -4,9 +4,11 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,6 +159,12 @@ static int
 do_contracts(struct ctl *ctl, const char *name, int argc, char **argv)
 {
 	return show(ctl, name, argc, argv, ctl_show_contracts);
+}
+
+static int
+do_storage(struct ctl *ctl, const char *name, int argc, char **argv)
+{
+	return show(ctl, name, argc, argv, ctl_show_storage);
 }
 
 static int
@@ -393,6 +401,105 @@ wait_for_end(struct ctl *ctl, int pidfd)
 		(void)poll(NULL, 0, GONE_POLL_MS);
 	}
 	tn_buf_fini(&err);
+}
+
+/* ---- backup ---- */
+
+static const char *unfinished;		/* a file that must not stay as it is */
+
+static void
+on_interrupt(int sig)
+{
+	if (unfinished != NULL)
+		(void)unlink(unfinished);
+	(void)signal(sig, SIG_DFL);
+	(void)raise(sig);
+}
+
+static int
+write_all(int fd, const char *p, size_t n)
+{
+	while (n > 0) {
+		ssize_t done = write(fd, p, n);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0)
+			return TN_ESYS;
+		p += done;
+		n -= (size_t)done;
+	}
+	return 0;
+}
+
+/* The copy that the server has made, `bytes` of it, part by part. */
+static int
+fetch_backup(struct ctl *ctl, const char *name, const char *file, int fd, uint64_t bytes)
+{
+	const msgpack_object *part;
+	struct tn_buf params = { 0 };
+	msgpack_packer pk;
+	uint64_t at = 0;
+	int code;
+
+	while (at < bytes) {
+		tn_buf_reset(&params);
+		tn_rpc_packer(&pk, &params);
+		msgpack_pack_array(&pk, 1);
+		msgpack_pack_uint64(&pk, at);
+		code = call(ctl, name, (struct tn_str){ params.p, params.len }, QUICK_MS, &part);
+		if (code == 0 && (part->type != MSGPACK_OBJECT_BIN || part->via.bin.size == 0 ||
+		    part->via.bin.size > bytes - at))
+			code = flushed(TN_EPROTO, name);
+		else if (code == 0 && write_all(fd, part->via.bin.ptr, part->via.bin.size) != 0) {
+			(void)fprintf(stderr, "tana-ctl: %s: %s\n", file, strerror(errno));
+			code = TN_EXIT_FAILURE;
+		}
+		if (code != 0)
+			break;
+		at += part->via.bin.size;
+	}
+	tn_buf_fini(&params);
+	return at < bytes ? code : 0;
+}
+
+static int
+do_backup(struct ctl *ctl, const char *name, int argc, char **argv)
+{
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
+	const msgpack_object *result;
+	int64_t bytes;
+	size_t i;
+	int code, fd;
+
+	if (argc != 1 || argv[0][0] == '-' || argv[0][0] == '\0')
+		return usage("%s: a file is needed, and nothing else", name);
+	fd = open(argv[0], O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0) {
+		(void)fprintf(stderr, "tana-ctl: %s: %s\n", argv[0], strerror(errno));
+		return TN_EXIT_FAILURE;
+	}
+	unfinished = argv[0];
+	for (i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		(void)signal(ends[i], on_interrupt);
+	/* However long it takes: its length is the disk's affair. */
+	code = call(ctl, name, NO_PARAMS, 0, &result);
+	if (code == 0 && (bytes = ctl_number(result, "bytes")) <= 0)
+		code = flushed(TN_EPROTO, name);
+	else if (code == 0)
+		code = fetch_backup(ctl, name, argv[0], fd, (uint64_t)bytes);
+	if (code == 0 && fsync(fd) != 0) {
+		(void)fprintf(stderr, "tana-ctl: %s: %s\n", argv[0], strerror(errno));
+		code = TN_EXIT_FAILURE;
+	}
+	(void)close(fd);
+	if (code != 0) {
+		(void)unlink(argv[0]);
+		return code;
+	}
+	unfinished = NULL;
+	(void)printf("%" PRId64 " bytes\n", bytes);
+	return flushed(0, name);
 }
 
 static int

@@ -356,6 +356,12 @@ ctl_show_status(FILE *out, const msgpack_object *o)
 }
 
 int
+ctl_show_storage(FILE *out, const msgpack_object *o)
+{
+	return put_pairs(out, o);
+}
+
+int
 ctl_show_stats(FILE *out, const msgpack_object *o)
 {
 	static const struct column cols[] = {

@@ -16,6 +16,7 @@ int64_t ctl_number(const msgpack_object *map, const char *key);
 /* 0; TN_EPROTO: not what the command answers; TN_ENOMEM. */
 int ctl_show_json(FILE *out, const msgpack_object *o);
 int ctl_show_status(FILE *out, const msgpack_object *o);
+int ctl_show_storage(FILE *out, const msgpack_object *o);
 int ctl_show_stats(FILE *out, const msgpack_object *o);
 int ctl_show_workers(FILE *out, const msgpack_object *o);
 int ctl_show_contracts(FILE *out, const msgpack_object *o);

@@ -14,9 +14,14 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_head.c %D%/sv_head.h \
 	%D%/sv_image.c %D%/sv_image.h \
 	%D%/sv_kept.c %D%/sv_kept.h \
+	%D%/sv_lmdb.c %D%/sv_lmdb.h \
+	%D%/sv_lmdb_apply.c %D%/sv_lmdb_apply.h \
+	%D%/sv_lmdb_check.c %D%/sv_lmdb_check.h \
+	%D%/sv_lmdb_table.c %D%/sv_lmdb_table.h \
 	%D%/sv_lower.c %D%/sv_lower.h \
 	%D%/sv_memory.c %D%/sv_memory.h \
 	%D%/sv_place.c %D%/sv_place.h \
+	%D%/sv_operation.c %D%/sv_operation.h \
 	%D%/sv_policy.c %D%/sv_policy.h \
 	%D%/sv_forwarded.c %D%/sv_forwarded.h \
 	%D%/sv_http.c %D%/sv_http.h \
@@ -32,6 +37,7 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_seed.c %D%/sv_seed.h \
 	%D%/sv_stats.c \
 	%D%/sv_stats.h \
+	%D%/sv_storage.c %D%/sv_storage.h \
 	%D%/sv_trace.c %D%/sv_trace.h \
 	%D%/sv_child.c %D%/sv_child.h \
 	%D%/sv_compiler.c %D%/sv_compiler.h \
@@ -43,6 +49,7 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_master.c %D%/sv_master.h \
 	%D%/sv_pidfile.c %D%/sv_pidfile.h \
 	%D%/sv_program.c %D%/sv_program.h \
+	%D%/sv_restore.c %D%/sv_restore.h \
 	%D%/sv_user.c %D%/sv_user.h \
 	%D%/sv_zygote.c %D%/sv_zygote.h
 

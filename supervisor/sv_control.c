@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "sv_accept.h"
@@ -19,7 +20,9 @@
 #include "sv_memory.h"
 #include "sv_pool.h"
 #include "sv_stats.h"
+#include "sv_storage.h"
 #include "tn_clock.h"
+#include "tn_fd.h"
 #include "tn_layers.h"
 #include "tn_log.h"
 #include "tn_options.h"
@@ -29,6 +32,7 @@
 #define PENDING_MAX	256u		/* calls that are answered later */
 #define OUTPUT_MAX	(8u << 20)	/* a client that does not read is dropped */
 #define TAIL_MAX	(256u << 10)	/* records not read; more are left out, and counted */
+#define BACKUP_CHUNK	(1u << 20)	/* bytes of a backup in one answer */
 
 struct client {
 	TAILQ_ENTRY(client) link;
@@ -39,6 +43,8 @@ struct client {
 	bool		 tail, json;
 	char		 contract[SV_CONTRACT_MAX + 1];	/* only this one's; or empty */
 	uint64_t	 lost;
+	int		 backup;	/* what it is being given; -1: nothing */
+	uint64_t	 backup_bytes;
 };
 
 /* A call that is answered later; its client may leave before. */
@@ -58,6 +64,7 @@ struct sv_control {
 	const struct tn_options *opt;
 	struct sv_dispatch *dispatch;
 	struct sv_stats	*stats;
+	struct sv_storage *storage;
 	const struct sv_control_ops *ops;
 	void		*arg;
 	unsigned	 nclients, npending, ntails;
@@ -84,6 +91,7 @@ client_free(struct client *cl)
 		tn_log_set_tap(NULL, NULL);
 	bufferevent_free(cl->bev);
 	tn_rpc_reader_free(&cl->reader);
+	tn_fd_close(&cl->backup);
 	free(cl);
 }
 
@@ -240,6 +248,122 @@ pack_number(msgpack_packer *pk, const char *key, uint64_t value)
 }
 
 static void
+take_storage(const struct sv_control *ct, struct sv_storage_stat *st)
+{
+	if (ct->storage != NULL) {
+		sv_storage_stat(ct->storage, st);
+		return;
+	}
+	memset(st, 0, sizeof(*st));
+	snprintf(st->error, sizeof(st->error), "there is none");
+}
+
+static void
+on_storage(struct client *cl, const struct tn_rpc_call *c)
+{
+	const struct sv_control *ct = cl->ct;
+	const struct sv_stats *stats = ct->stats;
+	struct tn_buf out = { 0 };
+	struct sv_storage_stat st;
+	msgpack_packer pk;
+
+	take_storage(ct, &st);
+	tn_rpc_packer(&pk, &out);
+	tn_rpc_pack_result(&pk, c->id);
+	msgpack_pack_map(&pk, 15);
+	pack_text(&pk, "path", st.path);
+	pack_text(&pk, "state", st.error[0] != '\0' ? st.error : "ok");
+	pack_text(&pk, "durability", tn_options_choice("storage_durability",
+	    ct->opt->storage_durability));
+	pack_number(&pk, "size", st.size);
+	pack_number(&pk, "size_max", st.size_max);
+	pack_number(&pk, "contracts", st.contracts);
+	pack_number(&pk, "keys", st.keys);
+	pack_number(&pk, "bytes", st.bytes);
+	pack_number(&pk, "sequence", st.sequence);
+	pack_number(&pk, "commits", stats->commits);
+	pack_number(&pk, "commit_bytes", stats->commit_bytes);
+	pack_number(&pk, "conflicts", stats->commit_conflicts);
+	pack_number(&pk, "batches", stats->commit_batches);
+	pack_number(&pk, "syncs", stats->storage_syncs);
+	pack_number(&pk, "reruns", stats->reruns);
+	client_send(cl, c->notify, &out);
+}
+
+static void
+on_copied(void *arg, int fd, const char *text)
+{
+	struct pending *p = arg;
+	struct client *cl = p->client;
+	struct stat st;
+
+	if (fd >= 0 && cl != NULL && fstat(fd, &st) == 0) {
+		tn_fd_close(&cl->backup);
+		cl->backup = fd;
+		cl->backup_bytes = (uint64_t)st.st_size;
+		pending_answer(p, NULL, "bytes", cl->backup_bytes);
+		return;
+	}
+	tn_fd_close(&fd);
+	pending_answer(p, text, "bytes", 0);
+}
+
+/* A part of the copy that was made for this client. */
+static void
+send_backup(struct client *cl, const struct tn_rpc_call *c, uint64_t offset)
+{
+	uint64_t left = offset < cl->backup_bytes ? cl->backup_bytes - offset : 0;
+	size_t n = left < BACKUP_CHUNK ? (size_t)left : BACKUP_CHUNK;
+	struct tn_buf out = { 0 };
+	msgpack_packer pk;
+	char *bytes;
+
+	if (cl->backup < 0 || n == 0) {
+		refuse(cl, c, "there is no such part of a backup");
+		return;
+	}
+	if ((bytes = malloc(n)) == NULL ||
+	    pread(cl->backup, bytes, n, (off_t)offset) != (ssize_t)n) {
+		refuse(cl, c, bytes == NULL ? "out of memory" : "the copy cannot be read");
+		free(bytes);
+		return;
+	}
+	tn_rpc_packer(&pk, &out);
+	tn_rpc_pack_result(&pk, c->id);
+	msgpack_pack_bin(&pk, n);
+	msgpack_pack_bin_body(&pk, bytes, n);
+	free(bytes);
+	if (offset + n == cl->backup_bytes)
+		tn_fd_close(&cl->backup);
+	client_send(cl, c->notify, &out);
+}
+
+/* backup [] makes a copy and says its length, backup [offset] gives a part of it. */
+static void
+on_backup(struct client *cl, const struct tn_rpc_call *c)
+{
+	const msgpack_object_array *a = &c->params->via.array;
+	struct pending *p;
+
+	if (a->size == 1 && a->ptr[0].type == MSGPACK_OBJECT_POSITIVE_INTEGER) {
+		send_backup(cl, c, a->ptr[0].via.u64);
+		return;
+	}
+	if (a->size != 0) {
+		refuse(cl, c, "backup takes nothing, or where to go on");
+		return;
+	}
+	if (cl->ct->storage == NULL) {
+		refuse(cl, c, "there is no storage");
+		return;
+	}
+	if ((p = pending_new(cl, c)) == NULL)
+		return;
+	if (sv_storage_copy(cl->ct->storage, on_copied, p) != 0)
+		pending_answer(p, "another backup is being made", NULL, 0);
+}
+
+static void
 on_status(struct client *cl, const struct tn_rpc_call *c)
 {
 	struct sv_control *ct = cl->ct;
@@ -248,13 +372,15 @@ on_status(struct client *cl, const struct tn_rpc_call *c)
 	const char *restore = g == NULL ? NULL : tn_options_choice("restore", (int)g->restore);
 	const struct tn_layer_info *info;
 	struct tn_buf out = { 0 };
+	struct sv_storage_stat st;
 	msgpack_packer pk;
 	size_t i, known, n = 0;
 
 	sv_dispatch_gauges(ct->dispatch);
+	take_storage(ct, &st);
 	tn_rpc_packer(&pk, &out);
 	tn_rpc_pack_result(&pk, c->id);
-	msgpack_pack_map(&pk, 12);
+	msgpack_pack_map(&pk, 13);
 	pack_text(&pk, "version", PACKAGE_VERSION);
 	pack_number(&pk, "pid", (uint64_t)getppid());
 	pack_text(&pk, "state", ct->ops->state(ct->arg));
@@ -270,6 +396,7 @@ on_status(struct client *cl, const struct tn_rpc_call *c)
 #endif
 	pack_number(&pk, "workers", ct->stats->workers);
 	pack_number(&pk, "contracts", ct->stats->contracts);
+	pack_text(&pk, "storage", st.error[0] != '\0' ? st.error : "ok");
 	tn_rpc_pack_key(&pk, "layers");
 	info = tn_layers(&known);
 	for (i = 0; i < known; i++)
@@ -722,6 +849,7 @@ on_accept(void *arg, int fd)
 		return;
 	}
 	cl->ct = ct;
+	cl->backup = -1;
 	cl->reader = tn_rpc_reader_new();
 	cl->bev = bufferevent_socket_new(ct->base, fd, BEV_OPT_CLOSE_ON_FREE);
 	if (cl->reader == NULL || cl->bev == NULL) {
@@ -755,6 +883,12 @@ sv_control_new(struct event_base *base, int *listen_fd, const struct tn_options 
 	if ((ct->accept = sv_accept_new(base, listen_fd, on_accept, ct)) == NULL)
 		sv_control_free(&ct);
 	return ct;
+}
+
+void
+sv_control_set_storage(struct sv_control *ct, struct sv_storage *storage)
+{
+	ct->storage = storage;
 }
 
 void

@@ -11,6 +11,7 @@ struct event_base;
 struct sv_control;
 struct sv_dispatch;
 struct sv_stats;
+struct sv_storage;
 struct tn_options;
 
 struct sv_control_ops {
@@ -27,6 +28,9 @@ struct sv_control *sv_control_new(struct event_base *base, int *listen_fd,
     const struct tn_options *opt, struct sv_dispatch *dispatch, struct sv_stats *stats,
     const struct sv_control_ops *ops, void *arg);
 void sv_control_free(struct sv_control **ct);
+
+/* What `storage` and `backup` are about (borrowed); without, they are refused. */
+void sv_control_set_storage(struct sv_control *ct, struct sv_storage *storage);
 
 /* The configuration was read again; error NULL: it holds now. */
 void sv_control_reloaded(struct sv_control *ct, const char *error);

@@ -14,6 +14,7 @@
 #include "sv_contract.h"
 #include "sv_head.h"
 #include "sv_image.h"
+#include "sv_operation.h"
 #include "sv_policy.h"
 #include "sv_pool.h"
 #include "sv_seed.h"
@@ -37,6 +38,7 @@ struct sv_dispatch {
 	void		*arg;
 	struct sv_pool	*pool;
 	struct sv_contracts *contracts;
+	struct sv_operations *operations;
 	struct sv_images images;
 	struct sv_head	 head;
 	struct sv_builds *builds;
@@ -528,6 +530,27 @@ clip(uint64_t us, uint64_t *left)
 }
 
 static void
+on_operation(void *arg, struct sv_worker *w, struct sv_request *rq,
+    const struct tn_frame_operation *f)
+{
+	struct sv_dispatch *d = arg;
+
+	sv_operations_ask(d->operations, w, rq, f);
+}
+
+/* What it had read was changed by others: from the beginning, and no worker's fault. */
+static void
+run_again(struct sv_dispatch *d, struct sv_request *rq)
+{
+	d->stats->reruns++;
+	rq->reruns++;
+	rq->attempts--;
+	rq->started_us = 0;
+	enqueue(d, rq, true);
+	pump(d);
+}
+
+static void
 on_reply(void *arg, struct sv_worker *w, struct sv_request *rq, const struct tn_frame_reply *f)
 {
 	struct sv_dispatch *d = arg;
@@ -536,6 +559,10 @@ on_reply(void *arg, struct sv_worker *w, struct sv_request *rq, const struct tn_
 
 	(void)w;
 	d->nrunning--;
+	if (sv_operations_end(rq) && !rq->cancelled) {
+		run_again(d, rq);
+		return;
+	}
 	probe_over(rq, true);
 	rq->timings.heap = clip(f->heap_us, &left);
 	rq->timings.compile = clip(f->compile_us, &left);
@@ -615,6 +642,7 @@ on_orphan(void *arg, struct sv_worker *w, struct sv_request *rq, bool started)
 	struct sv_dispatch *d = arg;
 
 	d->nrunning--;
+	(void)sv_operations_end(rq);
 	if (started)
 		died(d, w, rq);
 	if (!rq->cancelled && !started && rq->attempts < ATTEMPTS_MAX) {
@@ -685,7 +713,8 @@ on_kill_zygote(void *arg, uint64_t number)
 
 static const struct sv_pool_ops pool_ops = {
 	.room = on_room, .demand = on_demand, .reply = on_reply, .log = on_log,
-	.orphan = on_orphan, .fill = on_fill, .generation = on_generation, .ready = on_ready, .failed = on_failed,
+	.operation = on_operation, .orphan = on_orphan, .fill = on_fill,
+	.generation = on_generation, .ready = on_ready, .failed = on_failed,
 	.want_zygote = on_want_zygote, .kill_zygote = on_kill_zygote,
 };
 
@@ -832,6 +861,7 @@ free_frames(void *arg, const struct sv_worker *w)
 
 	for (i = 0; i < w->nframes; i++) {
 		rq = w->frame[i];
+		(void)sv_operations_end(rq);
 		sv_version_unref(d->contracts, &rq->version);
 		sv_request_free(&rq);
 	}
@@ -859,6 +889,12 @@ sv_dispatch_free(struct sv_dispatch **dp)
 	if (d->ev_tick != NULL)
 		event_free(d->ev_tick);
 	free(d);
+}
+
+void
+sv_dispatch_set_operations(struct sv_dispatch *d, struct sv_operations *ops)
+{
+	d->operations = ops;
 }
 
 struct sv_pool *

@@ -18,6 +18,7 @@ struct event_base;
 struct tn_options;
 struct sv_contracts;
 struct sv_lower;
+struct sv_operations;
 struct sv_pool;
 struct sv_stats;
 
@@ -37,6 +38,9 @@ struct sv_dispatch *sv_dispatch_new(struct event_base *base, const struct tn_opt
     struct sv_stats *stats, struct sv_lower *lower, int dir_fd,
     const struct sv_dispatch_ops *ops, void *arg);
 void sv_dispatch_free(struct sv_dispatch **d);
+
+/* Who answers what running requests ask for (borrowed); without, nothing can be asked. */
+void sv_dispatch_set_operations(struct sv_dispatch *d, struct sv_operations *ops);
 
 struct sv_pool *sv_dispatch_pool(struct sv_dispatch *d);
 struct sv_contracts *sv_dispatch_contracts(struct sv_dispatch *d);

@@ -24,10 +24,13 @@
 #include "sv_control.h"
 #include "sv_dispatch.h"
 #include "sv_http.h"
+#include "sv_lmdb.h"
 #include "sv_lower.h"
+#include "sv_operation.h"
 #include "sv_pool.h"
 #include "sv_proto.h"
 #include "sv_stats.h"
+#include "sv_storage.h"
 #include "tn_clock.h"
 #include "tn_fd.h"
 #include "tn_log.h"
@@ -44,6 +47,8 @@ static struct front {
 	struct tn_options *opt;
 	struct sv_stats	 stats;
 	struct sv_lower	*lower;
+	struct sv_storage *storage;
+	struct sv_operations *operations;
 	struct sv_dispatch *dispatch;
 	struct sv_http	*http;
 	struct sv_client *client;
@@ -377,6 +382,21 @@ receive_start(void)
 	}
 }
 
+/*
+ * Contracts' data.  The master has made its directory, or seen that it is there; what
+ * is wrong with it is for those to hear who use it.
+ */
+static void
+open_storage(void)
+{
+	char path[4096];
+
+	(void)snprintf(path, sizeof(path), "%s/data", front.opt->state_dir);
+	front.storage = sv_lmdb_open(front.base, path, front.opt, &front.stats);
+	if (front.storage != NULL)
+		front.operations = sv_operations_new(front.opt, &front.stats, front.storage);
+}
+
 static void
 set_signals(void)
 {
@@ -404,9 +424,12 @@ sv_front_main(int master_fd)
 	sv_stats_init(&front.stats);
 	front.lower = sv_lower_new(front.base, front.opt, &front.stats, want_compiler,
 	    kill_compiler, NULL);
-	if (front.lower != NULL)
+	open_storage();
+	if (front.lower != NULL && front.operations != NULL)
 		front.dispatch = sv_dispatch_new(front.base, front.opt, &front.stats, front.lower,
 		    front.contracts, &dispatch_ops, NULL);
+	if (front.dispatch != NULL)
+		sv_dispatch_set_operations(front.dispatch, front.operations);
 	if (front.dispatch != NULL)
 		front.http = sv_http_new(front.base, front.opt, front.dispatch, &front.stats);
 	if (front.http != NULL)
@@ -414,6 +437,8 @@ sv_front_main(int master_fd)
 	if (front.client != NULL)
 		front.control = sv_control_new(front.base, &front.control_fd, front.opt,
 		    front.dispatch, &front.stats, &control_ops, NULL);
+	if (front.control != NULL)
+		sv_control_set_storage(front.control, front.storage);
 	front.ev_master = event_new(front.base, front.master, EV_READ | EV_PERSIST, on_master,
 	    NULL);
 	front.ev_drain = evtimer_new(front.base, on_drain_timeout, NULL);
@@ -424,5 +449,6 @@ sv_front_main(int master_fd)
 	sv_pool_start(sv_dispatch_pool(front.dispatch));
 	if (event_base_dispatch(front.base) < 0)
 		tn_fatal(TN_EXIT_FAILURE, "the event loop failed");
+	sv_storage_close(&front.storage);
 	return front.status;
 }

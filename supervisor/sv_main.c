@@ -20,11 +20,12 @@
 #include "sv_master.h"
 #include "sv_program.h"
 #include "sv_proto.h"
+#include "sv_restore.h"
 #include "sv_user.h"
 #include "tn_log.h"
 #include "tn_options.h"
 
-enum { OPT_CHECK = 256, OPT_DUMP };
+enum { OPT_CHECK = 256, OPT_DUMP, OPT_RESTORE };
 
 static const struct option long_options[] = {
 	{ "config", required_argument, NULL, 'c' },
@@ -32,12 +33,13 @@ static const struct option long_options[] = {
 	{ "daemon", no_argument, NULL, 'd' },
 	{ "check-config", no_argument, NULL, OPT_CHECK },
 	{ "dump-options", no_argument, NULL, OPT_DUMP },
+	{ "restore-storage", required_argument, NULL, OPT_RESTORE },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 }
 };
 
-enum action { RUN, CHECK, DUMP };
+enum action { RUN, CHECK, DUMP, RESTORE };
 
 /* All of it was written, or the answer is no. */
 static int
@@ -65,6 +67,7 @@ help(void)
 	(void)fputs(
 	    "usage: tana-edge [-d] [-c FILE] [-o NAME=VALUE]...\n"
 	    "       tana-edge --check-config | --dump-options [-c FILE] [-o NAME=VALUE]...\n"
+	    "       tana-edge --restore-storage FILE [-c FILE] [-o NAME=VALUE]...\n"
 	    "       tana-edge --help | --version\n"
 	    "\n"
 	    "  -c, --config FILE        read this configuration file\n"
@@ -75,6 +78,9 @@ help(void)
 	    "                           a log of stderr then is syslog\n"
 	    "      --check-config       only say whether the configuration is right\n"
 	    "      --dump-options       print all options as a configuration file\n"
+	    "      --restore-storage FILE\n"
+	    "                           put FILE, which tana-ctl backup made, in the place of\n"
+	    "                           contracts' data, while no server runs\n"
 	    "\n"
 	    "Signals: TERM and INT finish what is in progress and end (a second one: at once),\n"
 	    "HUP reads configuration and contracts again, USR1 opens the log file again.\n"
@@ -170,7 +176,7 @@ check(const struct tn_options *o, struct tn_buf *err)
 }
 
 static int
-act(enum action action, struct sv_config *cfg)
+act(enum action action, struct sv_config *cfg, const char *backup)
 {
 	struct sv_daemon daemon = SV_DAEMON_NONE;
 	struct tn_options *o = NULL;
@@ -189,6 +195,11 @@ act(enum action action, struct sv_config *cfg)
 		tn_options_dump(o, &text);
 		put(&text, stdout);
 		code = flushed(TN_EXIT_OK);
+	} else if (action == RESTORE) {
+		code = sv_restore(o, backup, &text);
+		tn_buf_puts(&text, "\n");
+		put(&text, code == TN_EXIT_OK ? stdout : stderr);
+		code = flushed((enum tn_exit)code);
 	} else if (cfg->daemon && sv_daemon_detach(&daemon) != 0) {
 		perror("tana-edge: cannot go to the background");
 		code = TN_EXIT_FAILURE;
@@ -213,7 +224,7 @@ main(int argc, char **argv)
 	struct sv_config cfg;
 	struct tn_buf err = { 0 };
 	enum action action = RUN;
-	const char *file = NULL;
+	const char *file = NULL, *backup = NULL;
 	bool show_version = false;
 	int c, code;
 
@@ -237,6 +248,10 @@ main(int argc, char **argv)
 			break;
 		case OPT_DUMP:
 			action = DUMP;
+			break;
+		case OPT_RESTORE:
+			action = RESTORE;
+			backup = optarg;
 			break;
 		case 'h':
 			code = help();
@@ -264,7 +279,7 @@ main(int argc, char **argv)
 		code = TN_EXIT_CONFIG;
 		goto out;
 	}
-	code = show_version ? version(&cfg) : act(action, &cfg);
+	code = show_version ? version(&cfg) : act(action, &cfg, backup);
 out:
 	sv_config_fini(&cfg);
 	tn_buf_fini(&err);

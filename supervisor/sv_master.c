@@ -903,10 +903,31 @@ open_contracts(struct sv_master *m, struct tn_buf *err)
 	return rc;
 }
 
+/*
+ * The directory of contracts' data (sv_lmdb.h), for the front, where it cannot make it
+ * itself.  Who may rename what stands in state_dir is root or it makes it itself: so
+ * nothing else can have come in the new directory's place.  A failure shows where the
+ * data is wanted; nobody else has to care.
+ */
+static void
+make_data(const struct sv_master *m)
+{
+	struct stat st;
+
+	if (!m->root || fstat(m->state_fd, &st) != 0 || st.st_uid != 0 ||
+	    (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+		return;
+	if (mkdirat(m->state_fd, "data", 0700) == 0 &&
+	    fchownat(m->state_fd, "data", m->user.uid, m->user.gid, AT_SYMLINK_NOFOLLOW) != 0)
+		tn_log(TN_LOG_WARN, "state_dir: cannot give data to %s: %s", m->opt->user,
+		    strerror(errno));
+}
+
 static int
 open_state(struct sv_master *m, struct tn_buf *err)
 {
 	const char *path = m->opt->state_dir;
+	int rc;
 
 	if (mkdir(path, 0755) == 0) {
 		if (m->root && lchown(path, m->user.uid, m->user.gid) != 0) {
@@ -917,7 +938,9 @@ open_state(struct sv_master *m, struct tn_buf *err)
 		tn_buf_printf(err, "state_dir: cannot make %s: %s", path, strerror(errno));
 		return TN_ESYS;
 	}
-	return open_dir("state_dir", path, &m->state_fd, err);
+	if ((rc = open_dir("state_dir", path, &m->state_fd, err)) == 0)
+		make_data(m);
+	return rc;
 }
 
 static int

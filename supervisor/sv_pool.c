@@ -280,6 +280,15 @@ on_worker_log(void *arg, struct sv_worker *w, const struct sv_request *rq,
 }
 
 static void
+on_worker_operation(void *arg, struct sv_worker *w, struct sv_request *rq,
+    const struct tn_frame_operation *f)
+{
+	struct sv_pool *p = arg;
+
+	p->ops->operation(p->arg, w, rq, f);
+}
+
+static void
 on_worker_orphan(void *arg, struct sv_worker *w, struct sv_request *rq, bool started)
 {
 	struct sv_pool *p = arg;
@@ -450,7 +459,8 @@ on_worker_state(void *arg, struct sv_worker *w, enum tn_wstate old)
 
 static const struct sv_worker_ops worker_ops = {
 	.state = on_worker_state, .reply = on_worker_reply, .log = on_worker_log,
-	.restored = on_worker_restored, .orphan = on_worker_orphan,
+	.restored = on_worker_restored, .operation = on_worker_operation,
+	.orphan = on_worker_orphan,
 };
 
 int

@@ -36,6 +36,8 @@ struct sv_pool_ops {
 	    const struct tn_frame_reply *f);
 	void (*log)(void *arg, struct sv_worker *w, const struct sv_request *rq,
 	    const struct tn_frame_log *f);
+	void (*operation)(void *arg, struct sv_worker *w, struct sv_request *rq,
+	    const struct tn_frame_operation *f);
 	void (*orphan)(void *arg, struct sv_worker *w, struct sv_request *rq, bool started);
 	/*
 	 * The next generation is warm, while another serves: make its images, then call

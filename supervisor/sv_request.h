@@ -39,6 +39,15 @@ typedef void sv_request_done(struct sv_request *rq, const struct sv_reply *reply
 
 TAILQ_HEAD(sv_request_list, sv_request);
 
+/* What it has asked for while it runs, this time (sv_operation.h). */
+struct sv_request_operations {
+	LIST_HEAD(, sv_operation) pending;
+	unsigned	 n, npending;
+	uint64_t	 bytes;		/* asked and answered */
+	bool		 committed;	/* something of it is done: it must not run again */
+	bool		 again;		/* it was told to end, in order to run again */
+};
+
 struct sv_request {
 	TAILQ_ENTRY(sv_request) link;	/* the dispatcher's */
 	/* set by who makes it; all texts live in `store` */
@@ -70,6 +79,8 @@ struct sv_request {
 	struct sv_request_list *list;	/* where it waits; NULL: with a worker */
 	bool		 cancelled;
 	bool		 probe;		/* tells whether its contract is well again */
+	unsigned	 reruns;
+	struct sv_request_operations operations;
 	struct sv_timings timings;
 };
 

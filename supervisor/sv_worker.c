@@ -19,12 +19,14 @@
 #include "tn_clock.h"
 #include "tn_fd.h"
 #include "tn_log.h"
+#include "tn_operation.h"
 #include "tn_options.h"
 
 #define READ_CHUNK	65536u
 #define IN_MARGIN	(1u << 20)	/* headers and logs beside the largest body */
 #define LAST_TURNS	64u		/* reads of what the dead have left: a socket holds less */
-#define OUT_MAX		(4 * TN_DEPTH_MAX) /* frames that wait to be sent; an honest worker reads */
+/* Frames that wait to be sent; an honest worker reads, and asks for no more at a time. */
+#define OUT_MAX		(4 * TN_DEPTH_MAX + TN_OPERATIONS_PENDING_MAX)
 
 /* What did not fit into the socket. */
 struct out {
@@ -347,6 +349,14 @@ on_frame(struct sv_worker *w, const struct tn_frame *f)
 	case TN_FRAME_SLEEP:
 		on_sleep_frame(w, &f->sleep);
 		break;
+	case TN_FRAME_OPERATION:
+		if (w->role != TN_ROLE_WORKER || w->nframes == 0 ||
+		    f->operation.id != w->frame[0]->id) {
+			step(w, TN_WEV_FAULT);
+			break;
+		}
+		w->ops->operation(w->arg, w, w->frame[0], &f->operation);
+		break;
 	case TN_FRAME_BUILT:
 		if (w->role != TN_ROLE_BUILDER || w->build_id == 0 || f->built.id != w->build_id) {
 			step(w, TN_WEV_FAULT);
@@ -592,6 +602,20 @@ sv_worker_invoke(struct sv_worker *w, struct sv_request *rq, struct tn_frame *f,
 	}
 	step(w, TN_WEV_ASSIGN);
 	return 0;
+}
+
+void
+sv_worker_answer(struct sv_worker *w, const struct tn_frame *f)
+{
+	if (w->nframes == 0 || w->frame[0]->id != f->operated.id)
+		return;
+	switch (send_frame(w, f)) {
+	case 0:
+	case TN_ECLOSED:		/* its end shows on its channel */
+		break;
+	default:			/* it would wait for ever */
+		sv_worker_kill(w);
+	}
 }
 
 int

@@ -37,6 +37,9 @@ struct sv_worker_ops {
 	void (*built)(void *arg, struct sv_worker *w, const struct tn_frame_built *f);
 	/* of a worker only */
 	void (*restored)(void *arg, struct sv_worker *w, const struct tn_frame_restored *f);
+	/* The request that it runs asks for something. */
+	void (*operation)(void *arg, struct sv_worker *w, struct sv_request *rq,
+	    const struct tn_frame_operation *f);
 	/* It died with this request unanswered; started: it had begun to run. */
 	void (*orphan)(void *arg, struct sv_worker *w, struct sv_request *rq, bool started);
 };
@@ -115,6 +118,8 @@ bool sv_worker_room(const struct sv_worker *w, unsigned depth);
  */
 int sv_worker_invoke(struct sv_worker *w, struct sv_request *rq, struct tn_frame *f,
     const struct sv_image *im);
+/* Answer an operation of the request that it runs, which f->operated.id says. */
+void sv_worker_answer(struct sv_worker *w, const struct tn_frame *f);
 /* Builder: send BUILD. */
 int sv_worker_build(struct sv_worker *w, struct tn_frame *f);
 /* Finish and exit. */

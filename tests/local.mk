@@ -45,6 +45,7 @@ e2e_tests += %D%/e2e/test_http.py
 e2e_tests += %D%/e2e/test_cli.py
 e2e_tests += %D%/e2e/test_client.py
 e2e_tests += %D%/e2e/test_tail.py
+e2e_tests += %D%/e2e/test_data.py
 TESTS += $(e2e_tests)
 
 # The example of tana-frames(7), for test_client.py: it is a program of its own.
@@ -79,6 +80,7 @@ EXTRA_DIST += \
 EXTRA_DIST += \
 	%D%/contracts/async-classes/get.ts \
 	%D%/contracts/async-classes/stock.ts \
+	%D%/contracts/counter/contract.ts \
 	%D%/contracts/crash/get.ts \
 	%D%/contracts/echo/post.ts \
 	%D%/contracts/fetch-style/contract.ts \

@@ -3,6 +3,7 @@
 #include "wk_channel.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -11,16 +12,14 @@
 #include "wk_deadline.h"
 
 #define SEND_BYTES	((size_t)TN_FRAME_MAX + 4096)
-/* A WAKE frame is shorter; longer ones need not be decoded to be passed over. */
-#define WAKE_BYTES_MAX	16u
-
 static struct {
 	int			 fd;
 	char			*rx;
 	size_t			 cap;
 	size_t			 start;		/* first byte not consumed */
 	size_t			 end;
-	size_t			 held;		/* bytes at start that the last frame borrows */
+	size_t			 held;		/* bytes that the last frame borrows */
+	size_t			 held_at;	/* behind start: what is before them waits */
 	struct tn_frame_decoder	*decoder;
 	struct tn_buf		 tx;
 } ch;
@@ -70,8 +69,15 @@ wk_channel_close(void)
 static void
 release_held(void)
 {
-	ch.start += ch.held;
-	ch.held = 0;
+	if (ch.held_at == 0) {
+		ch.start += ch.held;
+	} else if (ch.held > 0) {
+		char *p = ch.rx + ch.start + ch.held_at;
+
+		memmove(p, p + ch.held, ch.end - ch.start - ch.held_at - ch.held);
+		ch.end -= ch.held;
+	}
+	ch.held = ch.held_at = 0;
 	if (ch.start == ch.end)
 		ch.start = ch.end = 0;
 }
@@ -133,8 +139,16 @@ frame_length(const char *p)
 	return (uint32_t)u[0] << 24 | (uint32_t)u[1] << 16 | (uint32_t)u[2] << 8 | u[3];
 }
 
+/* Frames are arrays of few fields, the first one their number: both are a byte each. */
+static bool
+is_awaited(const char *p, size_t len)
+{
+	return len >= 2 && ((unsigned char)p[0] & 0xf0) == 0x90 &&
+	    (p[1] == TN_FRAME_WAKE || p[1] == TN_FRAME_OPERATED);
+}
+
 int
-wk_channel_wake(uint64_t id)
+wk_channel_wait(uint64_t id, struct tn_frame *f)
 {
 	size_t skip = 0;		/* behind start: frames that are not it */
 
@@ -152,25 +166,22 @@ wk_channel_wake(uint64_t id)
 				return TN_ELIMIT;
 			if (have < 4 + len)
 				missing = 4 + len - have;
-			else if (len > WAKE_BYTES_MAX) {
+			else if (!is_awaited(p + 4, len)) {
 				skip += 4 + len;
 				continue;
 			} else {
-				struct tn_frame f;
-				size_t used;
+				uint64_t about;
 
-				rc = tn_frame_decode(ch.decoder, TN_DIR_TO_WORKER, p, have, &f, &used);
+				rc = tn_frame_decode(ch.decoder, TN_DIR_TO_WORKER, p, have, f,
+				    &ch.held);
 				if (rc != 0)
 					return rc == TN_EAGAIN ? TN_EPROTO : rc;
-				if (f.type != TN_FRAME_WAKE) {
-					skip += used;
-					continue;
-				}
-				/* Ours, or one for a request that is over: both go. */
-				memmove(p, p + used, have - used);
-				ch.end -= used;
-				if (f.wake.id == id)
+				ch.held_at = skip;
+				about = f->type == TN_FRAME_WAKE ? f->wake.id : f->operated.id;
+				if (about == id)
 					return wk_deadline_passed() ? TN_ETIMEOUT : 0;
+				/* For a request that is over. */
+				release_held();
 				continue;
 			}
 		}

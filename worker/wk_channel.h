@@ -28,15 +28,16 @@ size_t wk_channel_memory(size_t receive_bytes);
 
 /*
  * The next frame, waiting for it.  What it borrows is valid until the next call
- * of this or of _wake.  TN_ECLOSED, TN_EPROTO, TN_ELIMIT, TN_ESYS: give up.
+ * of this or of _wait.  TN_ECLOSED, TN_EPROTO, TN_ELIMIT, TN_ESYS: give up.
  */
 int wk_channel_next(struct tn_frame *f);
 
 /*
- * Wait for WAKE of request `id`; other frames keep their places.  TN_ETIMEOUT:
+ * Wait for WAKE or OPERATED of request `id`, whichever comes first; other frames
+ * keep their places, and those of the two for other requests go.  TN_ETIMEOUT:
  * the deadline came first.  Else as _next.
  */
-int wk_channel_wake(uint64_t id);
+int wk_channel_wait(uint64_t id, struct tn_frame *f);
 
 /* Encode and send whole. TN_ECLOSED, TN_ELIMIT. */
 int wk_channel_send(const struct tn_frame *f);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "tn_clock.h"
+#include "tn_operation.h"
 #include "wk_arena.h"
 #include "wk_deadline.h"
 #include "wk_duk.h"
@@ -451,6 +452,7 @@ struct step {
 	uint64_t		 set_up_us;	/* when the request object was there */
 	bool			 settled;
 	double			 timeout;
+	const struct tn_frame_operated *answer;
 };
 
 static void
@@ -549,6 +551,28 @@ fire(duk_context *ctx, void *udata)
 
 	push_method(ctx, "fire");
 	duk_call_method(ctx, 0);
+	duk_pop(ctx);
+	drain(ctx, s);
+	return 0;
+}
+
+/* Give an operation's answer to who waits for it. */
+static duk_ret_t
+answered(duk_context *ctx, void *udata)
+{
+	struct step *s = udata;
+	struct tn_str rest = s->answer->payload, text;
+	duk_uarridx_t n = 0;
+
+	push_method(ctx, "answered");
+	duk_push_number(ctx, (double)s->answer->operation);
+	duk_push_boolean(ctx, s->answer->outcome == TN_OUTCOME_DONE);
+	(void)duk_push_bare_array(ctx);
+	while (tn_operation_take(&rest, &text) == 0) {
+		wk_host_push_text(ctx, text);
+		duk_put_prop_index(ctx, -2, n++);
+	}
+	duk_call_method(ctx, 3);
 	duk_pop(ctx);
 	drain(ctx, s);
 	return 0;
@@ -726,6 +750,18 @@ result_trouble(struct wk_result *r)
 	r->body = (struct tn_str){ NULL, 0 };
 }
 
+/* How long to wait for what; 0: there is nothing to wait for, or not now. */
+static uint64_t
+patience(const struct step *s, unsigned operations)
+{
+	double ms = ceil(s->timeout);
+
+	/* Negative, or whatever a tampered runtime says that is no time. */
+	if (!(s->timeout >= 0))
+		return operations > 0 ? WK_WAIT_FOREVER : 0;
+	return ms < 86400000.0 ? (uint64_t)ms : 86400000u;
+}
+
 int
 wk_heap_request(const struct wk_request *q, wk_wait *wait, void *arg, uint64_t reply_max,
     struct tn_buf *text, struct wk_result *r)
@@ -744,17 +780,19 @@ wk_heap_request(const struct wk_request *q, wk_wait *wait, void *arg, uint64_t r
 
 	rc = protect(begin, &s, &r->trouble);
 	while (rc == 0 && !s.settled) {
+		struct tn_frame_operated answer = { .operation = 0 };
+		unsigned operations = wk_host_operations();
+		uint64_t ms = patience(&s, operations);
+
 		duk_pop(heap_ctx());
-		/* Negative, or whatever a tampered runtime says that is no time. */
-		if (!(s.timeout >= 0)) {
+		if (!(s.timeout >= 0) && operations == 0) {
 			result_fault(r, TN_FAULT_UNSETTLED,
 			    "the promise is pending, and no timer is left");
 			goto out;
 		}
-		if (s.timeout > 0) {
-			double ms = ceil(s.timeout);
-
-			rc = wait(arg, ms < 86400000.0 ? (uint64_t)ms : 86400000u);
+		/* With operations, for no time too: timers always due must not hide answers. */
+		if (ms > 0 || operations > 0) {
+			rc = wait(arg, ms, &answer);
 			if (rc == TN_ETIMEOUT) {
 				/* The heap is whole, but the request is over. */
 				result_fault(r, TN_FAULT_DEADLINE, "the deadline has passed");
@@ -763,7 +801,17 @@ wk_heap_request(const struct wk_request *q, wk_wait *wait, void *arg, uint64_t r
 			if (rc != 0)
 				return rc;
 		}
-		rc = protect(fire, &s, &r->trouble);
+		if (answer.operation == 0) {
+			rc = protect(fire, &s, &r->trouble);
+			continue;
+		}
+		wk_host_operated();
+		if (answer.outcome == TN_OUTCOME_AGAIN) {
+			result_fault(r, TN_FAULT_CONFLICT, "to be run again");
+			goto out;
+		}
+		s.answer = &answer;
+		rc = protect(answered, &s, &r->trouble);
 	}
 	ran = tn_clock_us();
 	if (s.set_up_us == 0)

@@ -86,16 +86,20 @@ void wk_heap_settle(enum wk_settle how);
 void wk_heap_collect(bool on);
 
 /*
- * Wait until `ms` have passed; 0, TN_ETIMEOUT when the deadline came, another
- * code to give up (the result is then not filled in).
+ * Wait until `ms` have passed (WK_WAIT_FOREVER: no time ends it) or an operation is
+ * answered, whichever is first.  0: a->operation is 0, or *a is the answer, which
+ * borrows until the next call; TN_ETIMEOUT when the deadline came, another code to
+ * give up (the result is then not filled in).
  */
-typedef int wk_wait(void *arg, uint64_t ms);
+#define WK_WAIT_FOREVER	UINT64_MAX
+typedef int wk_wait(void *arg, uint64_t ms, struct tn_frame_operated *a);
 
 /*
  * Run a request to its end.  0: *r is filled in, r->fault too; its texts are
  * valid until the next call (they stand in the arena or in `text`, a fixed
  * buffer for what must be converted).  TN_ETIMEOUT: r->fault is DEADLINE and the
- * heap is inconsistent.  Else: wait's code.
+ * heap is inconsistent.  Else: wait's code.  r->fault CONFLICT: the front wants the
+ * request run again.
  */
 int wk_heap_request(const struct wk_request *q, wk_wait *wait, void *arg, uint64_t reply_max,
     struct tn_buf *text, struct wk_result *r);

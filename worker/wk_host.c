@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "tn_err.h"
+#include "tn_operation.h"
 #include "wk_deadline.h"
 #include "wk_random.h"
 #include "wk_text.h"
@@ -14,6 +16,13 @@
 static wk_log_sink *log_sink;
 static void *log_arg;
 static double began;
+static struct {
+	wk_operate	*send;
+	void		*arg;
+	struct tn_buf	*payload;
+	uint64_t	 last;		/* number of the last one */
+	unsigned	 pending;
+} operations;
 
 void
 wk_host_set_sink(wk_log_sink *sink, void *arg)
@@ -26,6 +35,29 @@ void
 wk_host_begin(void)
 {
 	began = wk_duk_monotonic();
+	operations.last = 0;
+	operations.pending = 0;
+}
+
+void
+wk_host_set_operate(wk_operate *fn, void *arg, struct tn_buf *payload)
+{
+	operations.send = fn;
+	operations.arg = arg;
+	operations.payload = payload;
+}
+
+unsigned
+wk_host_operations(void)
+{
+	return operations.pending;
+}
+
+void
+wk_host_operated(void)
+{
+	if (operations.pending > 0)
+		operations.pending--;
 }
 
 void
@@ -57,6 +89,21 @@ wk_host_push_bytes(duk_context *ctx, struct tn_str bytes)
 		memcpy(p, bytes.p, bytes.len);
 	duk_push_buffer_object(ctx, -1, 0, bytes.len, DUK_BUFOBJ_UINT8ARRAY);
 	duk_remove(ctx, -2);
+}
+
+static bool
+append_text(struct tn_buf *b, struct tn_str text)
+{
+	size_t n = wk_text_out(NULL, text), at;
+	unsigned char head[4] = { (unsigned char)(n >> 24), (unsigned char)(n >> 16),
+		(unsigned char)(n >> 8), (unsigned char)n };
+
+	if (n > b->cap || b->len + sizeof(head) + n > b->cap)
+		return false;
+	tn_buf_append(b, head, sizeof(head));
+	at = b->len;
+	wk_text_append(b, text);
+	return !b->failed && b->len == at + n;
 }
 
 static duk_ret_t
@@ -137,6 +184,74 @@ host_hidden(duk_context *ctx)
 	return 1;
 }
 
+/* operate(kind, texts): send an operation; its number, or 0 if it is too long. */
+static duk_ret_t
+host_operate(duk_context *ctx)
+{
+	struct tn_buf *b = operations.payload;
+	duk_uarridx_t i, n;
+	bool fits = true;
+	int rc = TN_ELIMIT;
+
+	duk_require_object(ctx, 1);
+	n = (duk_uarridx_t)duk_get_length(ctx, 1);
+	if (operations.send == NULL)
+		return duk_generic_error(ctx, "there is no server here to ask");
+	if (operations.pending >= TN_OPERATIONS_PENDING_MAX)
+		return duk_range_error(ctx, "operate: too many at a time");
+	b->len = 0;
+	b->failed = false;
+	for (i = 0; i < n && fits; i++) {
+		struct tn_str text;
+
+		duk_get_prop_index(ctx, 1, i);
+		text.p = duk_require_lstring(ctx, -1, &text.len);
+		/* What is held is short: the copy of one text. */
+		wk_deadline_hold();
+		fits = append_text(b, text);
+		wk_deadline_release();
+		duk_pop(ctx);
+	}
+	if (fits) {
+		wk_deadline_hold();
+		rc = operations.send(operations.arg, operations.last + 1,
+		    (uint64_t)duk_get_uint(ctx, 0), (struct tn_str){ b->p, b->len });
+		if (rc == 0) {
+			operations.last++;
+			operations.pending++;
+		}
+		wk_deadline_release();
+	}
+	duk_push_number(ctx, rc == 0 ? (double)operations.last : 0);
+	return 1;
+}
+
+/* bytes(text): its length outside, in UTF-8. */
+static duk_ret_t
+host_bytes(duk_context *ctx)
+{
+	struct tn_str text;
+
+	text.p = duk_require_lstring(ctx, 0, &text.len);
+	duk_push_number(ctx, (double)wk_text_out(NULL, text));
+	return 1;
+}
+
+/* wellFormed(text): as it would come back from outside, where surrogates have partners. */
+static duk_ret_t
+host_well_formed(duk_context *ctx)
+{
+	struct tn_str text, out;
+	char *p;
+
+	text.p = duk_require_lstring(ctx, 0, &text.len);
+	out.len = wk_text_out(NULL, text);
+	out.p = p = duk_push_fixed_buffer(ctx, out.len);
+	(void)wk_text_out(p, text);
+	wk_host_push_text(ctx, out);
+	return 1;
+}
+
 static duk_ret_t
 host_register(duk_context *ctx)
 {
@@ -156,6 +271,9 @@ wk_host_install(duk_context *ctx)
 		{ "randomBytes", host_random_bytes, 1 },
 		{ "monotonic", host_monotonic, 0 },
 		{ "hidden", host_hidden, 1 },
+		{ "operate", host_operate, 2 },
+		{ "bytes", host_bytes, 1 },
+		{ "wellFormed", host_well_formed, 1 },
 		{ "register", host_register, 1 },
 		{ NULL, NULL, 0 }
 	};

@@ -15,7 +15,18 @@
 typedef void wk_log_sink(void *arg, enum tn_log_level level, struct tn_str text);
 void wk_host_set_sink(wk_log_sink *sink, void *arg);
 
-/* A request begins: monotonic() counts from here. */
+/*
+ * Who sends operations, and where their payloads are made (a fixed buffer); without
+ * one there are none to be had.  Called with the deadline held; the operation's
+ * number is 1 or more.  0, or TN_ELIMIT: too long.
+ */
+typedef int wk_operate(void *arg, uint64_t number, uint64_t kind, struct tn_str payload);
+void wk_host_set_operate(wk_operate *fn, void *arg, struct tn_buf *payload);
+/* How many of this request's operations have no answer yet; one less of them. */
+unsigned wk_host_operations(void);
+void wk_host_operated(void);
+
+/* A request begins: monotonic() counts from here, and operations from 1. */
 void wk_host_begin(void);
 
 /* Define the global __host / delete it again (may throw). */

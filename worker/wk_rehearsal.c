@@ -13,10 +13,11 @@
 #define REPLY_MAX	4096u
 
 static int
-never_wait(void *arg, uint64_t ms)
+never_wait(void *arg, uint64_t ms, struct tn_frame_operated *answer)
 {
 	(void)arg;
 	(void)ms;
+	(void)answer;
 	return TN_ETIMEOUT;
 }
 

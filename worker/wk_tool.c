@@ -308,11 +308,12 @@ wk_tool_check(int argc, char **argv)
 }
 
 static int
-wait_here(void *arg, uint64_t ms)
+wait_here(void *arg, uint64_t ms, struct tn_frame_operated *a)
 {
 	struct timespec ts = { (time_t)(ms / 1000), (long)(ms % 1000) * 1000000 };
 
 	(void)arg;
+	(void)a;
 	if (nanosleep(&ts, NULL) != 0 || wk_deadline_passed())
 		return TN_ETIMEOUT;
 	return 0;

@@ -8,6 +8,7 @@
 
 #include "tn_clock.h"
 #include "tn_frame.h"
+#include "tn_operation.h"
 #include "wk_arena.h"
 #include "wk_channel.h"
 #include "wk_deadline.h"
@@ -40,6 +41,7 @@ static struct {
 	uint64_t		 running;	/* request whose console records these are */
 	bool			 dirty;		/* the heap is not its image */
 	struct tn_buf		 text;		/* the reply's converted texts */
+	struct tn_buf		 payload;	/* an operation's */
 	struct wk_result	 result;
 } wk;
 
@@ -53,6 +55,22 @@ send_log(void *arg, enum tn_log_level level, struct tn_str text)
 	f.log.level = level;
 	f.log.text = text;
 	(void)wk_channel_send(&f);
+}
+
+/* Without the front there is nothing to live for. */
+static int
+send_operation(void *arg, uint64_t number, uint64_t kind, struct tn_str payload)
+{
+	struct tn_frame f = { .type = TN_FRAME_OPERATION };
+
+	(void)arg;
+	f.operation.id = wk.running;
+	f.operation.operation = number;
+	f.operation.kind = kind;
+	f.operation.payload = payload;
+	if (wk_channel_send(&f) != 0)
+		_exit(0);
+	return 0;
 }
 
 size_t
@@ -79,8 +97,8 @@ text_bytes(const struct tn_zy_setup *setup)
 uint64_t
 wk_worker_memory(const struct tn_zy_setup *setup)
 {
-	return wk_channel_memory(queue_bytes(setup)) + text_bytes(setup) + TN_SLOTS_BYTES +
-	    TN_IMAGES_MAX * IMAGE_BYTES;
+	return wk_channel_memory(queue_bytes(setup)) + text_bytes(setup) + TN_OPERATION_MAX +
+	    TN_SLOTS_BYTES + TN_IMAGES_MAX * IMAGE_BYTES;
 }
 
 static void *
@@ -97,13 +115,15 @@ wk_worker_prepare(const struct tn_zy_setup *setup, struct tn_slots *slots)
 {
 	char *text = map_memory(text_bytes(setup));
 	char *images = map_memory(TN_IMAGES_MAX * IMAGE_BYTES);
+	char *payload = map_memory(TN_OPERATION_MAX);
 	int rc;
 
 	wk.setup = *setup;
 	wk.slots = slots;
-	if (text == NULL || images == NULL)
+	if (text == NULL || images == NULL || payload == NULL)
 		return TN_ENOMEM;
 	tn_buf_init_fixed(&wk.text, text, text_bytes(setup));
+	tn_buf_init_fixed(&wk.payload, payload, TN_OPERATION_MAX);
 	for (size_t i = 0; i < TN_IMAGES_MAX; i++)
 		wk.images[i].delta = (struct wk_delta *)(void *)(images + i * IMAGE_BYTES);
 	rc = wk_channel_open(WK_CHANNEL_FD, queue_bytes(setup));
@@ -112,20 +132,31 @@ wk_worker_prepare(const struct tn_zy_setup *setup, struct tn_slots *slots)
 	(void)wk_restore_choose(WK_PAGEMAP_FD, (enum wk_restore_how)setup->restore);
 	wk_restore_expect();
 	wk_host_set_sink(send_log, NULL);
+	wk_host_set_operate(send_operation, NULL, &wk.payload);
 	return wk_deadline_install(slots);
 }
 
+/*
+ * An answer that comes first leaves the front's timer as it is: the next SLEEP sets it
+ * anew, and a WAKE that was on its way then only comes too early.
+ */
 static int
-wait_for_wake(void *arg, uint64_t ms)
+wait_here(void *arg, uint64_t ms, struct tn_frame_operated *a)
 {
 	struct tn_frame f = { .type = TN_FRAME_SLEEP };
-	int rc;
+	int rc = 0;
 
 	(void)arg;
-	f.sleep.id = wk.running;
-	f.sleep.ms = ms;
-	rc = wk_channel_send(&f);
-	return rc != 0 ? rc : wk_channel_wake(wk.running);
+	if (ms != WK_WAIT_FOREVER) {
+		f.sleep.id = wk.running;
+		f.sleep.ms = ms;
+		rc = wk_channel_send(&f);
+	}
+	if (rc == 0)
+		rc = wk_channel_wait(wk.running, &f);
+	if (rc == 0 && f.type == TN_FRAME_OPERATED)
+		*a = f.operated;
+	return rc;
 }
 
 /* Frames that must go out: without the front there is nothing to live for. */
@@ -355,7 +386,7 @@ serve_invoke(const struct tn_frame_invoke *frame)
 		r->body = (struct tn_str){ NULL, 0 };
 	} else {
 		wk_heap_collect(q.isolation == TN_ISO_REUSE);
-		rc = wk_heap_request(&rq, wait_for_wake, NULL, wk.setup.reply_max, &wk.text, r);
+		rc = wk_heap_request(&rq, wait_here, NULL, wk.setup.reply_max, &wk.text, r);
 		if (rc != 0 && rc != TN_ETIMEOUT)
 			return rc == TN_ECLOSED ? -1 : WK_EXIT_PROTOCOL;
 	}
@@ -390,6 +421,7 @@ wk_worker_serve(void)
 				return rc > 0 ? rc : 0;
 			break;
 		case TN_FRAME_WAKE:	/* for a request that is over */
+		case TN_FRAME_OPERATED:
 			break;
 		case TN_FRAME_RETIRE:	/* frames come in order: all before it are done */
 			return 0;

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import urllib.request
 from pathlib import Path
 
@@ -449,7 +450,8 @@ def test_compiler_sees_little_and_has_no_privilege(place):
 # -- tana-ctl ----------------------------------------------------------------------------
 
 class FakeServer:
-    """A control socket that answers with what the test says: {method: result or Exception or bytes}."""
+    """A control socket that answers with what the test says: {method: result, Exception, bytes (raw),
+    or a function of the parameters that gives a result or an Exception}."""
 
     def __init__(self, path, answers):
         self.path, self.answers, self.calls = path, answers, []
@@ -474,7 +476,9 @@ class FakeServer:
                 assert kind == 0
                 self.calls.append((method, params))
                 answer = self.answers.get(method, RuntimeError("no such method"))
-                if isinstance(answer, bytes):
+                if callable(answer):
+                    answer = answer(*params)
+                elif isinstance(answer, bytes):
                     client.sendall(answer)
                     return
                 if isinstance(answer, Exception):
@@ -507,7 +511,8 @@ def ctl(server, *args):
 @pytest.mark.parametrize("args", [[], ["frobnicate"], ["ping", "x"], ["status", "--xml"], ["recycle", "abc"],
                                   ["recycle", "0"], ["recycle", "-1"], ["recycle", "1", "2"], ["recycle", "--contract"],
                                   ["recycle", "--contract", ""], ["recycle", "99999999999"], ["reload", "a", "b"],
-                                  ["stop", "now"], ["drain", "now"], ["--frob", "ping"], ["-s"]])
+                                  ["stop", "now"], ["drain", "now"], ["storage", "x"], ["backup"],
+                                  ["backup", ""], ["backup", "-x"], ["backup", "a", "b"], ["--frob", "ping"], ["-s"]])
 def test_ctl_wrong_arguments_are_a_usage_error(args, tmp_path):
     where = [] if args in (["-s"], ["--frob", "ping"]) else ["-s", tmp_path / "none.sock"]
     done = run(CTL, *where, *args)
@@ -518,12 +523,12 @@ def test_ctl_wrong_arguments_are_a_usage_error(args, tmp_path):
 def test_ctl_help_has_every_command():
     done = run(CTL, "--help")
     assert done.returncode == 0
-    for name in ("ping", "status", "stats", "workers", "recycle", "reload", "drain", "stop"):
+    for name in ("ping", "status", "stats", "workers", "storage", "backup", "recycle", "reload", "drain", "stop"):
         assert re.search(rf"^  {name}\b", done.stdout, re.MULTILINE)
     assert run(CTL, "--version").stdout.startswith("tana-ctl 0.")
 
 
-@pytest.mark.parametrize("command", ["ping", "status", "workers", "recycle", "reload", "drain", "stop"])
+@pytest.mark.parametrize("command", ["ping", "status", "workers", "storage", "recycle", "reload", "drain", "stop"])
 def test_ctl_without_server_says_so_in_one_line(tmp_path, command):
     path = tmp_path / "none.sock"
     done = run(CTL, "-s", path, command)
@@ -648,6 +653,7 @@ def test_ctl_tells_what_the_server_refuses(fake):
 
 @pytest.mark.parametrize("method, answer", [
     ("status", 17), ("status", [1]), ("workers", {"a": 1}), ("stats", {}), ("stats", {"phases": 3}),
+    ("storage", [1]),
     ("recycle", {}), ("recycle", {"recycled": "many"}), ("reload", None), ("ping", "pang"),
 ])
 def test_ctl_does_not_take_nonsense_for_success(fake, method, answer):
@@ -666,6 +672,49 @@ def test_ctl_survives_a_server_that_breaks_the_protocol(fake, answer, code, what
     done = ctl(fake({"status": answer}), "status")
     assert done.returncode == code
     assert len(done.stderr.splitlines()) == 1 and what in done.stderr
+
+
+def backup_of(parts):
+    """Answers to `backup`: how long it is, and each part by its place."""
+    places, at = {}, 0
+    for part in parts:
+        places[at] = part
+        at += len(part)
+    return lambda *params: {"bytes": at} if not params else places[params[0]]
+
+
+def test_ctl_backup_puts_the_parts_together(fake, tmp_path):
+    file = tmp_path / "backup"
+    server = fake({"backup": backup_of([b"abc", b"d" * 100000, bytes(range(256))])})
+    done = ctl(server, "backup", file)
+    assert (done.returncode, done.stdout) == (0, "100259 bytes\n")
+    assert file.read_bytes() == b"abc" + b"d" * 100000 + bytes(range(256))
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("answer, code", [
+    (RuntimeError("Storage is full"), 1), ({}, 1), ({"bytes": 0}, 1), (b"", 5), (lambda *p: {"bytes": 5} if not p else "text", 1),
+    (lambda *p: {"bytes": 5} if not p else b"", 1), (lambda *p: {"bytes": 5} if not p else b"longer than that", 1),
+    (lambda *p: {"bytes": 5} if not p else RuntimeError("the copy cannot be read"), 1),
+])
+def test_ctl_backup_leaves_nothing_half_done(fake, tmp_path, answer, code):
+    file = tmp_path / "backup"
+    done = ctl(fake({"backup": answer}), "backup", file)
+    assert done.returncode == code and done.stderr
+    assert done.stdout == ""
+    assert not file.exists()
+
+
+def test_ctl_backup_that_is_interrupted_leaves_nothing(fake, tmp_path):
+    file = tmp_path / "backup"
+    server = fake({"backup": lambda *p: {"bytes": 5} if not p else time.sleep(3) or b""})
+    waiting = subprocess.Popen([CTL, "-s", server.path, "backup", file], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until("it has begun", lambda: ("backup", [0]) in server.calls)
+    assert file.exists()
+    waiting.terminate()
+    waiting.communicate(timeout=PATIENCE)
+    assert waiting.returncode == -15
+    assert not file.exists()
 
 
 def test_ctl_stop_returns_when_the_process_has_ended(fake):

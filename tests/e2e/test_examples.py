@@ -38,6 +38,13 @@ def test_echo(server):
     assert server.get("/echo").status == 405
 
 
+def test_counter(server):
+    assert server.get("/counter/visits").json() == {"count": 0}
+    assert [server.post("/counter/visits").json()["count"] for _ in range(3)] == [1, 2, 3]
+    assert server.post("/counter/other").json() == {"count": 1}
+    assert server.get("/counter/visits").json() == {"count": 3}
+
+
 def test_greet(server):
     assert server.get("/greet?name=Eva&language=de").text == "Hallo, Eva!"
     kind = {"Content-Type": "application/json"}

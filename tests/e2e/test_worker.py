@@ -3,7 +3,6 @@ does, and that no contract gets further than its own request."""
 
 import json
 import os
-import re
 import signal
 import socket
 import struct
@@ -12,10 +11,9 @@ import time
 
 import pytest
 
-from conftest import SOURCE
 from zygote_harness import (
     ALWAYS, BUILD, BUILDER, CMD, DELTA, ENTRY, EXIT, FAULTS, FRESH, IMAGES_MAX, MAGIC, PROCESS, REUSE, REVOKED,
-    RUNNING, SETUP, SCAN, SIGNAL, SNAPSHOT, SPAWN, SPAWNED, STAY, WORKER, Gone, Zygote, encode)
+    RUNNING, SETUP, SCAN, SIGNAL, SNAPSHOT, SPAWN, SPAWNED, STAY, VERSION, WORKER, Gone, Zygote, encode)
 
 HOW = subprocess.run([os.path.join(BUILD, "tana-worker"), "--version"], capture_output=True,
                      text=True, check=True).stdout
@@ -110,8 +108,7 @@ def test_worker_is_ready_with_version_and_generation(zygote):
     w = zygote.spawn()
     frame = w.receive()
     assert frame.type == "ready"
-    said = re.search(r"TN_FRAMES_VERSION (\d+)", (SOURCE / "common/frames.def").read_text()).group(1)
-    assert frame["version"] == int(said)
+    assert frame["version"] == VERSION
     assert frame["generation"] == zygote.generation
     w.close()
 
@@ -885,7 +882,7 @@ def test_frame_in_pieces(worker, images):
     struct.pack(">I", 0),
     struct.pack(">I", 0xFFFFFFFF) + b"x",
     struct.pack(">I", (16 << 20) + 1),
-    encode("ready", version=1, generation=7),
+    encode("ready", version=VERSION, generation=7),
     encode("wake", id=1)[:4] + b"\x92\x06\xa1",
     encode("invoke", id=1, slot=16),
     encode("invoke", id=1, isolation=4),

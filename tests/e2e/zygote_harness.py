@@ -49,6 +49,7 @@ def read_frames():
 
 
 FRAMES = read_frames()
+VERSION = int(re.search(r"define TN_FRAMES_VERSION (\d+)", table("frames.def"))[1])
 IMAGES_MAX = int(re.search(r"define TN_IMAGES_MAX (\d+)", table("frames.def"))[1])
 FRAME_NAMES = {number: name for name, (number, _) in FRAMES.items()}
 FAULTS = ["NONE"] + re.findall(r"^TN_FAULT\((\w+)", table("errors.def"), re.M)

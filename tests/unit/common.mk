@@ -34,3 +34,6 @@ unit_tests += %D%/test_tn_str
 unit_tests += %D%/test_tn_worker_state
 %C%_test_tn_worker_state_SOURCES = %D%/test_tn_worker_state.c
 %C%_test_tn_worker_state_LDADD = $(TN_LIBS) $(CMOCKA_LIBS)
+unit_tests += %D%/test_tn_operation
+%C%_test_tn_operation_SOURCES = %D%/test_tn_operation.c
+%C%_test_tn_operation_LDADD = $(TN_LIBS) $(CMOCKA_LIBS)

@@ -56,3 +56,6 @@ unit_tests += %D%/test_sv_lower
 unit_tests += %D%/test_sv_trace
 %C%_test_sv_trace_SOURCES = %D%/test_sv_trace.c
 %C%_test_sv_trace_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
+unit_tests += %D%/test_sv_lmdb
+%C%_test_sv_lmdb_SOURCES = %D%/test_sv_lmdb.c
+%C%_test_sv_lmdb_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)

@@ -90,6 +90,38 @@ put_wake(uint64_t id)
 }
 
 static void
+put_operated(uint64_t id, uint64_t operation, struct tn_str payload)
+{
+	struct tn_frame f = { .type = TN_FRAME_OPERATED };
+
+	f.operated.id = id;
+	f.operated.operation = operation;
+	f.operated.payload = payload;
+	put(&f, NULL, 0);
+}
+
+/* For WAKE: its code; an answer would be one more than any code. */
+static int
+wait_for(uint64_t id)
+{
+	struct tn_frame f;
+	int rc = wk_channel_wait(id, &f);
+
+	return rc != 0 || f.type == TN_FRAME_WAKE ? rc : 1;
+}
+
+static void
+assert_operated(uint64_t id, uint64_t operation, struct tn_str payload)
+{
+	struct tn_frame f;
+
+	assert_int_equal(wk_channel_wait(id, &f), 0);
+	assert_int_equal(f.type, TN_FRAME_OPERATED);
+	assert_int_equal(f.operated.operation, operation);
+	assert_true(tn_str_eq(f.operated.payload, payload));
+}
+
+static void
 assert_invoke(uint64_t id)
 {
 	struct tn_frame f;
@@ -149,12 +181,59 @@ test_wake_passes_over_frames_that_keep_their_places(void **state)
 	put_invoke(3, 5000, NULL);
 	put_wake(1);
 	put_invoke(4, 10, NULL);
-	assert_int_equal(wk_channel_wake(1), 0);
+	assert_int_equal(wait_for(1), 0);
 	assert_invoke(2);
 	assert_invoke(3);
 	assert_invoke(4);
 	put_wake(4);
-	assert_int_equal(wk_channel_wake(4), 0);
+	assert_int_equal(wait_for(4), 0);
+}
+
+static void
+test_answers_and_wake_come_in_their_order(void **state)
+{
+	static char large[60000];
+
+	(void)state;
+	memset(large, 'x', sizeof(large));
+	put_invoke(1, 10, NULL);
+	assert_invoke(1);
+	put_operated(1, 2, TN_STR("two"));
+	put_invoke(2, 3000, NULL);
+	put_operated(77, 1, TN_STR("of another request: goes"));
+	put_operated(1, 1, TN_STR(""));
+	put_wake(1);
+	put_invoke(3, 10, NULL);
+	assert_operated(1, 2, TN_STR("two"));
+	assert_operated(1, 1, TN_STR(""));
+	assert_int_equal(wait_for(1), 0);
+	put_operated(1, 3, (struct tn_str){ large, 60000 });
+	put_operated(1, 4, TN_STR("four"));
+	assert_operated(1, 3, (struct tn_str){ large, 60000 });
+	assert_invoke(2);
+	/* What was behind the frames that waited has its turn, too. */
+	assert_invoke(3);
+	assert_operated(1, 4, TN_STR("four"));
+	put_wake(3);
+	assert_int_equal(wait_for(3), 0);
+}
+
+/* However long they are, and whatever waits before them. */
+static void
+test_answers_do_not_fill_the_buffer_up(void **state)
+{
+	static char large[60000];
+
+	(void)state;
+	put_invoke(1, 10, NULL);
+	assert_invoke(1);
+	put_invoke(2, 10, NULL);
+	for (unsigned i = 1; i < 1000; i++) {
+		memset(large, (int)i, sizeof(large));
+		put_operated(1, i, (struct tn_str){ large, sizeof(large) });
+		assert_operated(1, i, (struct tn_str){ large, sizeof(large) });
+	}
+	assert_invoke(2);
 }
 
 /* RETIRE is as short as WAKE. */
@@ -166,7 +245,7 @@ test_wake_leaves_retire_for_later(void **state)
 	(void)state;
 	put(&f, NULL, 0);
 	put_wake(5);
-	assert_int_equal(wk_channel_wake(5), 0);
+	assert_int_equal(wait_for(5), 0);
 	assert_int_equal(wk_channel_next(&f), 0);
 	assert_int_equal(f.type, TN_FRAME_RETIRE);
 }
@@ -177,10 +256,10 @@ test_wake_ends_at_the_deadline(void **state)
 	(void)state;
 	wk_deadline_arm(8);
 	atomic_store(&slots.timeout_id, 8);
-	assert_int_equal(wk_channel_wake(8), TN_ETIMEOUT);
+	assert_int_equal(wait_for(8), TN_ETIMEOUT);
 	/* Also when WAKE came in the same moment. */
 	put_wake(8);
-	assert_int_equal(wk_channel_wake(8), TN_ETIMEOUT);
+	assert_int_equal(wait_for(8), TN_ETIMEOUT);
 }
 
 static void
@@ -193,10 +272,10 @@ test_more_than_the_queue_holds_is_a_limit(void **state)
 		if (id % 2 == 0)	/* as much as a socket takes without a reader */
 			continue;
 		put_wake(1000);
-		assert_int_equal(wk_channel_wake(1000), 0);
+		assert_int_equal(wait_for(1000), 0);
 	}
 	put_invoke(999, 60000, NULL);
-	assert_int_equal(wk_channel_wake(1001), TN_ELIMIT);
+	assert_int_equal(wait_for(1001), TN_ELIMIT);
 }
 
 /* What anybody sends along is closed before this process could see it. */
@@ -233,7 +312,7 @@ test_the_end_of_the_front_is_told(void **state)
 	tn_fd_close(&front);
 	assert_invoke(1);
 	assert_int_equal(wk_channel_next(&f), TN_ECLOSED);
-	assert_int_equal(wk_channel_wake(1), TN_ECLOSED);
+	assert_int_equal(wait_for(1), TN_ECLOSED);
 	f = (struct tn_frame){ .type = TN_FRAME_READY };
 	assert_int_equal(wk_channel_send(&f), TN_ECLOSED);	/* and no SIGPIPE */
 }
@@ -282,6 +361,8 @@ main(void)
 		T(test_the_buffer_does_not_fill_up),
 		T(test_what_a_frame_borrows_lives_until_the_next_call),
 		T(test_wake_passes_over_frames_that_keep_their_places),
+		T(test_answers_and_wake_come_in_their_order),
+		T(test_answers_do_not_fill_the_buffer_up),
 		T(test_wake_leaves_retire_for_later),
 		T(test_wake_ends_at_the_deadline),
 		T(test_more_than_the_queue_holds_is_a_limit),

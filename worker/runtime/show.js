@@ -155,7 +155,7 @@
 	}
 
 	/* Frames inside Duktape and inside our own machinery tell an author nothing. */
-	var inner = /^    at .*(\) internal$|\((core-js-bundle\/|(tana|microtasks)\.js:))/;
+	var inner = /^    at .*(\) internal$|\((core-js-bundle\/|(tana|tana-data|operations|microtasks)\.js:))/;
 
 	function clean(stack) {
 		var out = '', at = 0, end, line;

@@ -7,8 +7,16 @@
 	var kv = {};
 	var names = ['get', 'getWithMetadata', 'put', 'delete', 'list'];
 
+	function missing(name) {
+		own.define(kv, name, function () {
+			return own.promise(function () {
+				throw new Error('kv.' + name +
+				    ': storage is not available in this version of tana-edge');
+			});
+		});
+	}
 	for (var i = 0; i < names.length; i++)
-		own.noStorage(kv, 'kv', names[i]);
+		missing(names[i]);
 
 	own.module('kv', kv, { kv: kv });
 })(__host.own);

@@ -294,7 +294,7 @@
 		if (!current.settled)
 			return false;
 		if (current.waiting > 0 && current.fault === null) {
-			if (own.timeout() >= 0)
+			if (own.timeout() >= 0 || own.operations() > 0)
 				return false;
 			own.log(1, 'waitUntil: a promise is pending, and no timer is left');
 		}
@@ -368,6 +368,7 @@
 		drain: drain,
 		timeout: own.timeout,
 		fire: own.fire,
+		answered: own.answered,
 		finish: finish
 	});
 })(__host.own);
