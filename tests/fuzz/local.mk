@@ -10,6 +10,9 @@ fuzz_tests = %D%/fuzz_frame %D%/fuzz_options %D%/fuzz_rpc
 fuzz_tests += %D%/fuzz_http
 %C%_fuzz_http_SOURCES = %D%/fuzz_http.c %D%/replay.c %D%/fuzz.h
 %C%_fuzz_http_LDADD = $(SV_LIBS)
+fuzz_tests += %D%/fuzz_commit
+%C%_fuzz_commit_SOURCES = %D%/fuzz_commit.c %D%/replay.c %D%/fuzz.h
+%C%_fuzz_commit_LDADD = $(SV_LIBS)
 check_PROGRAMS += $(fuzz_tests)
 TESTS += $(fuzz_tests)
 EXTRA_DIST += %D%/corpus
@@ -19,7 +22,7 @@ FUZZ_CC = clang
 FUZZ_CFLAGS = -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
 fuzz_http_sources = $(patsubst %,$(top_srcdir)/supervisor/sv_%.c, \
 	forwarded http http_check http_conn http_reply request route stats)
-CLEANFILES += frame.fuzzer http.fuzzer options.fuzzer rpc.fuzzer
+CLEANFILES += commit.fuzzer frame.fuzzer http.fuzzer options.fuzzer rpc.fuzzer
 .PHONY: fuzzers
 fuzzers:
 	for t in $(fuzz_targets); do \
@@ -27,6 +30,9 @@ fuzzers:
 		    -o $$t.fuzzer $(top_srcdir)/tests/fuzz/fuzz_$$t.c $(top_srcdir)/common/*.c \
 		    $(MSGPACK_LIBS) $(CONFUSE_LIBS) || exit 1; \
 	done
+	$(FUZZ_CC) -std=gnu17 $(FUZZ_CFLAGS) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) \
+	    -o commit.fuzzer $(top_srcdir)/tests/fuzz/fuzz_commit.c $(top_srcdir)/common/*.c \
+	    $(top_srcdir)/supervisor/sv_storage.c $(MSGPACK_LIBS) $(CONFUSE_LIBS)
 	$(FUZZ_CC) -std=gnu17 $(FUZZ_CFLAGS) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) \
 	    -o http.fuzzer $(top_srcdir)/tests/fuzz/fuzz_http.c $(top_srcdir)/common/*.c \
 	    $(fuzz_http_sources) $(MSGPACK_LIBS) $(CONFUSE_LIBS) $(EVENT_LIBS) $(HTTP_PARSER_LIBS)
