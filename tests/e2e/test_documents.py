@@ -88,22 +88,32 @@ def test_the_examples_of_tana_ctl_work(start, tmp_path):
 
 
 def test_the_examples_of_tana_edge_work(open_path):
-    first, second = displays("tana-edge.8", "EXAMPLES")
+    serve, rotate, restore = displays("tana-edge.8", "EXAMPLES")
     port = str(free_port())
     (open_path / "contracts/hello").mkdir(parents=True)
     (open_path / "contracts/hello/get.js").write_text("exports.get = function () { return 'here'; };")
-    command = first.strip().replace("8180", port)
-    p = subprocess.Popen(["bash", "-c", f"exec {command} -o log={open_path}/tana-edge.log"],
-                         cwd=open_path, stdin=subprocess.DEVNULL,
+    # The examples that follow mean the server of the default configuration: let it be this one.
+    bin = open_path / "bin"
+    bin.mkdir()
+    for name, options in (("tana-ctl", f"-s {open_path}/run/control.sock"),
+                          ("tana-edge", f"-o run_dir={open_path}/run -o state_dir={open_path}/state")):
+        (bin / name).write_text(f"#!/bin/sh\nexec {BUILD}/{name} {options} \"$@\"\n")
+        (bin / name).chmod(0o755)
+    path = {"PATH": f"{bin}:{os.environ['PATH']}"}
+    command = serve.strip().replace("8180", port)
+    p = subprocess.Popen(["bash", "-c", f"exec {command} -o log={open_path}/tana-edge.log"], cwd=open_path,
+                         stdin=subprocess.DEVNULL,
                          env={**os.environ, "PATH": f"{BUILD}:{os.environ['PATH']}"})
     try:
         def answers():
             return subprocess.run(["curl", "-s", f"http://127.0.0.1:{port}/hello"], capture_output=True, text=True,
                                   check=False).stdout
         until("it answers", lambda: answers() == '"here"')
-        shell(second.replace("/var/log/", f"{open_path}/").replace("/run/tana-edge/", f"{open_path}/run/"), open_path)
+        shell(rotate.replace("/var/log/", f"{open_path}/").replace("/run/tana-edge/", f"{open_path}/run/"), open_path)
         until("the log is a new one", (open_path / "tana-edge.log").exists)
         assert (open_path / "tana-edge.log.1").stat().st_size > 0
+        shell(f"tana-ctl backup {open_path}/tana-data", open_path, path)
+        shell(restore.replace("/var/backups/", f"{open_path}/"), open_path, path)
     finally:
         p.send_signal(signal.SIGTERM)
         assert p.wait(60) == 0

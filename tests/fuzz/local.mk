@@ -19,6 +19,9 @@ fuzz_tests += %D%/fuzz_invoke
 fuzz_tests += %D%/fuzz_client
 %C%_fuzz_client_SOURCES = %D%/fuzz_client.c %D%/replay.c %D%/fuzz.h
 %C%_fuzz_client_LDADD = $(SV_LIBS)
+fuzz_tests += %D%/fuzz_commit
+%C%_fuzz_commit_SOURCES = %D%/fuzz_commit.c %D%/replay.c %D%/fuzz.h
+%C%_fuzz_commit_LDADD = $(SV_LIBS)
 check_PROGRAMS += $(fuzz_tests)
 TESTS += $(fuzz_tests)
 EXTRA_DIST += %D%/corpus
@@ -32,7 +35,8 @@ fuzz_client_sources = $(patsubst %,$(top_srcdir)/supervisor/sv_%.c, \
 	accept client http_check http_reply invoke request route stats)
 fuzz_invoke_sources = $(patsubst %,$(top_srcdir)/supervisor/sv_%.c, \
 	http_check http_reply invoke request route)
-CLEANFILES += client.fuzzer frame.fuzzer http.fuzzer invoke.fuzzer options.fuzzer rpc.fuzzer trace.fuzzer
+CLEANFILES += client.fuzzer commit.fuzzer frame.fuzzer http.fuzzer invoke.fuzzer options.fuzzer rpc.fuzzer \
+	trace.fuzzer
 .PHONY: fuzzers
 fuzzers:
 	for t in $(fuzz_targets); do \
@@ -40,6 +44,9 @@ fuzzers:
 		    -o $$t.fuzzer $(top_srcdir)/tests/fuzz/fuzz_$$t.c $(top_srcdir)/common/*.c \
 		    $(MSGPACK_LIBS) $(CONFUSE_LIBS) || exit 1; \
 	done
+	$(FUZZ_CC) -std=gnu17 $(FUZZ_CFLAGS) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) \
+	    -o commit.fuzzer $(top_srcdir)/tests/fuzz/fuzz_commit.c $(top_srcdir)/common/*.c \
+	    $(top_srcdir)/supervisor/sv_storage.c $(MSGPACK_LIBS) $(CONFUSE_LIBS)
 	$(FUZZ_CC) -std=gnu17 $(FUZZ_CFLAGS) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) \
 	    -o http.fuzzer $(top_srcdir)/tests/fuzz/fuzz_http.c $(top_srcdir)/common/*.c \
 	    $(fuzz_http_sources) $(MSGPACK_LIBS) $(CONFUSE_LIBS) $(EVENT_LIBS) $(HTTP_PARSER_LIBS)
