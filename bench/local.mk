@@ -1,7 +1,8 @@
 # Measurements; nothing here is built, or run but by `make bench`.
-EXTRA_DIST += %D%/run %D%/restore %D%/soak %D%/tana_bench.py
+EXTRA_DIST += %D%/run %D%/restore %D%/data %D%/soak %D%/tana_bench.py
 
 .PHONY: bench
 bench: all
 	$(PYTHON) $(srcdir)/%D%/run $(BENCHFLAGS) '$(abs_top_builddir)'
 	-$(PYTHON) $(srcdir)/%D%/restore $(RESTOREFLAGS) '$(abs_top_builddir)'
+	-$(PYTHON) $(srcdir)/%D%/data $(DATAFLAGS) '$(abs_top_builddir)'

@@ -39,7 +39,6 @@
 #include "tn_log.h"
 #include "tn_options.h"
 
-#define BATCH_MAX	256u		/* commits in one transaction */
 #define RETRY_US	10000000u	/* between two tries to open it */
 #define LOCK_BYTES	16384		/* of the lock file: more readers than we need */
 #define LOG_BURST	5u		/* records a second about failures */
@@ -55,6 +54,7 @@ struct lmdb {
 	uint64_t	 size_max;
 	bool		 always;	/* each commit durable before it is answered */
 	unsigned	 interval_ms;
+	unsigned	 batch_max;	/* commits in one transaction */
 	struct sv_lmdb_tables t;		/* t.env NULL: not open */
 	char		 error[SV_STORAGE_TEXT_MAX]; /* ... and why */
 	char		 trouble[SV_STORAGE_TEXT_MAX]; /* of the last write */
@@ -112,9 +112,10 @@ static void
 run_one(struct lmdb *l, struct sv_storage_commit *c, uint64_t *done)
 {
 	MDB_txn *txn;
+	bool wrote;
 	int rc = mdb_txn_begin(l->t.env, NULL, 0, &txn);
 
-	if (rc == 0 && ((rc = sv_lmdb_apply(&l->t, txn, c)) != 0 || c->err != 0))
+	if (rc == 0 && ((rc = sv_lmdb_apply(&l->t, txn, c, &wrote)) != 0 || c->err != 0))
 		mdb_txn_abort(txn);
 	else if (rc == 0)
 		rc = mdb_txn_commit(txn);
@@ -125,16 +126,48 @@ run_one(struct lmdb *l, struct sv_storage_commit *c, uint64_t *done)
 }
 
 /*
+ * All in one transaction.  False: one of them had to stop half way, or the whole cannot
+ * be (a full disk shows at the end only); nothing is done.
+ */
+static bool
+run_together(struct lmdb *l, struct sv_storage_commits *batch, uint64_t *done)
+{
+	struct sv_storage_commit *c;
+	MDB_txn *txn;
+	unsigned n = 0;
+	bool wrote;
+
+	if (mdb_txn_begin(l->t.env, NULL, 0, &txn) != 0)
+		return false;
+	STAILQ_FOREACH(c, batch, link) {
+		if (sv_lmdb_apply(&l->t, txn, c, &wrote) != 0 || (c->err != 0 && wrote)) {
+			mdb_txn_abort(txn);
+			return false;
+		}
+		n += c->err == 0;
+	}
+	if (n == 0) {			/* conflicts, all of them */
+		mdb_txn_abort(txn);
+		return true;
+	}
+	if (mdb_txn_commit(txn) != 0)
+		return false;
+	++*done;
+	return true;
+}
+
+/*
  * All in one transaction, each in one of its own within, so that one that cannot be
- * takes nothing along.  Where even the whole cannot be (a full disk shows at the end
- * only), each has its try alone.
+ * takes nothing along.  (Those cost as much again: LMDB makes a list of 2 MB for each.)
+ * Where even the whole cannot be, each has its try alone.
  */
 static void
-run_batch(struct lmdb *l, struct sv_storage_commits *batch, uint64_t *done)
+run_apart(struct lmdb *l, struct sv_storage_commits *batch, uint64_t *done)
 {
 	struct sv_storage_commit *c;
 	MDB_txn *all, *txn;
 	unsigned n = 0;
+	bool wrote;
 	int rc = mdb_txn_begin(l->t.env, NULL, 0, &all);
 
 	if (rc != 0) {
@@ -144,7 +177,7 @@ run_batch(struct lmdb *l, struct sv_storage_commits *batch, uint64_t *done)
 	}
 	STAILQ_FOREACH(c, batch, link) {
 		rc = mdb_txn_begin(l->t.env, all, 0, &txn);
-		if (rc == 0 && ((rc = sv_lmdb_apply(&l->t, txn, c)) != 0 || c->err != 0))
+		if (rc == 0 && ((rc = sv_lmdb_apply(&l->t, txn, c, &wrote)) != 0 || c->err != 0))
 			mdb_txn_abort(txn);
 		else if (rc == 0)
 			rc = mdb_txn_commit(txn);
@@ -172,7 +205,7 @@ take_batch(struct lmdb *l, struct sv_storage_commits *batch)
 	unsigned n;
 
 	STAILQ_INIT(batch);
-	for (n = 0; n < BATCH_MAX && (c = STAILQ_FIRST(&l->queue)) != NULL; n++) {
+	for (n = 0; n < l->batch_max && (c = STAILQ_FIRST(&l->queue)) != NULL; n++) {
 		STAILQ_REMOVE_HEAD(&l->queue, link);
 		STAILQ_INSERT_TAIL(batch, c, link);
 	}
@@ -233,8 +266,8 @@ write_all(void *arg)
 		take_batch(l, &batch);
 		pthread_mutex_unlock(&l->lock);
 		done = 0;
-		if (STAILQ_FIRST(&batch) != NULL)
-			run_batch(l, &batch, &done);
+		if (STAILQ_FIRST(&batch) != NULL && !run_together(l, &batch, &done))
+			run_apart(l, &batch, &done);
 		if (!l->always) {
 			if (done > 0 && l->dirty_us == 0)
 				l->dirty_us = tn_clock_us();
@@ -778,6 +811,7 @@ sv_lmdb_open(struct event_base *base, const char *path, const struct tn_options 
 	l->size_max = opt->storage_size / 65536 * 65536;	/* in whole pages */
 	l->always = opt->storage_durability == DURABILITY_ALWAYS;
 	l->interval_ms = (unsigned)opt->storage_interval_ms;
+	l->batch_max = (unsigned)opt->storage_batch_max;
 	l->wake = l->copy_fd = -1;
 	STAILQ_INIT(&l->queue);
 	STAILQ_INIT(&l->results);

@@ -148,13 +148,15 @@ write_key(const struct sv_lmdb_tables *t, MDB_txn *txn, struct sv_storage_commit
 }
 
 int
-sv_lmdb_apply(const struct sv_lmdb_tables *t, MDB_txn *txn, struct sv_storage_commit *c)
+sv_lmdb_apply(const struct sv_lmdb_tables *t, MDB_txn *txn, struct sv_storage_commit *c,
+    bool *wrote)
 {
 	struct sv_lmdb_record r;
 	uint64_t sequence;
 	size_t i;
 	int rc;
 
+	*wrote = false;
 	c->err = 0;
 	c->bytes = 0;
 	if ((rc = sv_lmdb_get_record(t, txn, c->contract, &r)) != 0 ||
@@ -162,6 +164,7 @@ sv_lmdb_apply(const struct sv_lmdb_tables *t, MDB_txn *txn, struct sv_storage_co
 	    (rc = sv_lmdb_get_number(t, txn, "sequence", &sequence)) != 0)
 		return rc;
 	sequence++;
+	*wrote = true;
 	if (c->clear && r.keys > 0) {
 		if ((rc = clear(t, txn, c->contract)) != 0)
 			return rc;
