@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "sv_contract.h"
 #include "sv_stats.h"
 #include "sv_storage.h"
 #include "sv_worker.h"
@@ -201,7 +202,7 @@ static bool
 may_run_again(const struct sv_operations *ops, const struct sv_request *rq)
 {
 	return !rq->cancelled && !rq->operations.committed &&
-	    ops->opt->isolation != TN_ISO_REUSE &&
+	    rq->version->isolation != TN_ISO_REUSE &&
 	    rq->reruns < (unsigned)ops->opt->commit_retries;
 }
 

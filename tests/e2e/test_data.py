@@ -291,6 +291,15 @@ def test_a_conflict_reaches_the_author_when_it_may_not_run_again(start, options)
     assert s.stats()["reruns"] == 0
 
 
+def test_a_conflict_of_a_contract_that_keeps_its_heap_reaches_the_author(start):
+    """Its contract.json says so, not the server."""
+    s = server_of(start, isolation_allowed="reuse")
+    s.write("count", {"contract.json": json.dumps({"isolation": "reuse"})})
+    s.ctl("reload", "count")
+    s.get("/count")
+    assert (two_at_once(s).status, s.stats()["reruns"]) == (500, 0)
+
+
 def test_commit_retries_run_out(start):
     """Each of its runs has a conflict."""
     s = server_of(start, commit_retries=2)
