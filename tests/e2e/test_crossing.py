@@ -255,7 +255,7 @@ CONTRACTS = {"doer": {"get.js": DOER}, "other": {"get.js": OTHER}, "rolls": {"ge
 def start_one(starter, mode):
     """A server with one worker, and what a look says there while nothing was done."""
     s = starter(CONTRACTS, isolation=mode, audit="always", workers_min=1, workers_max=1, memory_max="32m",
-                max_requests=0, deadline_ms=(2 if mode == "fresh" else 1) * DEADLINE, deadline_grace_ms=DEADLINE)
+                max_requests=0, deadline_ms={"fresh": 2, "reuse": 20}.get(mode, 1) * DEADLINE, deadline_grace_ms=DEADLINE)
     s.mode = mode
     s.clean = {name: patiently(lambda: look(s, name)) for name in ("doer", "other")}
     return s

@@ -2,15 +2,15 @@
 // one: a commit that comes second finds that the number has changed, and its request
 // runs again.
 import { data } from 'tana/data';
-import { Response } from 'tana/net';
+import { Response, type Request } from 'tana/net';
 
-export async function get(req) {
+export async function get(req: Request) {
 	return Response.json({ count: (await data.get('count:' + req.path)) ?? 0 });
 }
 
-export async function post(req) {
+export async function post(req: Request) {
 	const key = 'count:' + req.path;
-	const count = ((await data.get(key)) ?? 0) + 1;
+	const count: number = ((await data.get(key)) ?? 0) + 1;
 
 	await data.set(key, count);
 	await data.commit();
