@@ -65,8 +65,10 @@ put_commands(void)
 static void
 put_metrics(void)
 {
-#define TN_COUNTER(name, doc) (void)printf(".It Va %s\n%s\n", #name, doc);
-#define TN_GAUGE(name, doc) (void)printf(".It Va %s\n%s\n", #name, doc);
+#define TN_COUNTER(name, doc, ...) (void)printf(".It Va %s\n%s\n", #name, doc);
+#define TN_GAUGE(name, doc, ...) (void)printf(".It Va %s\n%s\n", #name, doc);
+#define TN_COUNTERS(name, doc, label, n, value) (void)printf(".It Va %s\n%s\n", #name, doc);
+#define TN_GAUGES(name, doc, label, n, value) (void)printf(".It Va %s\n%s\n", #name, doc);
 #include "metrics.def"
 }
 

@@ -51,8 +51,10 @@ command_help(void)
 static void
 metrics(void)
 {
-#define TN_COUNTER(name, doc) puts(#name " " doc);
-#define TN_GAUGE(name, doc) puts(#name " " doc);
+#define TN_COUNTER(name, doc, ...) puts(#name " " doc);
+#define TN_GAUGE(name, doc, ...) puts(#name " " doc);
+#define TN_COUNTERS(name, doc, label, n, value) puts(#name " " doc);
+#define TN_GAUGES(name, doc, label, n, value) puts(#name " " doc);
 #include "metrics.def"
 }
 
