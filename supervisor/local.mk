@@ -12,6 +12,8 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_kept.c %D%/sv_kept.h \
 	%D%/sv_lower.c %D%/sv_lower.h \
 	%D%/sv_memory.c %D%/sv_memory.h \
+	%D%/sv_metrics.c %D%/sv_metrics.h \
+	%D%/sv_openmetrics.c %D%/sv_openmetrics.h \
 	%D%/sv_policy.c %D%/sv_policy.h \
 	%D%/sv_forwarded.c %D%/sv_forwarded.h \
 	%D%/sv_http.c %D%/sv_http.h \
