@@ -47,7 +47,8 @@ tana_edge_SOURCES = %D%/sv_main.c
 tana_edge_LDADD = $(SV_LIBS)
 
 bin_PROGRAMS += tana-ctl
-tana_ctl_SOURCES = %D%/ctl_main.c %D%/ctl_show.c %D%/ctl_show.h
+tana_ctl_SOURCES = %D%/ctl_main.c %D%/ctl_show.c %D%/ctl_show.h \
+	%D%/ctl_top.c %D%/ctl_top.h
 tana_ctl_LDADD = $(TN_LIBS) $(JANSSON_LIBS)
 
 # Manual pages: what the tables know comes out of them.

@@ -1,7 +1,7 @@
 /*
  * sv_mkman: a manual page's template on standard input, the page on standard
- * output.  Lines that are just @OPTIONS@, @COMMANDS@, @METRICS@, @PHASES@ or @LAYERS@
- * become what the tables in common/ say; so no page can fall behind them.
+ * output.  Lines that are just @OPTIONS@, @COMMANDS@, @METRICS@, @CAUSES@, @PHASES@ or
+ * @LAYERS@ become what the tables in common/ say; so no page can fall behind them.
  */
 #include "config.h"
 
@@ -15,6 +15,7 @@ static const struct {
 	const char	*name, *args, *doc;
 } commands[] = {
 #define TN_COMMAND(sym, name, args, doc) { name, args, doc },
+#define TN_COMMAND_OWN(sym, name, args, doc) TN_COMMAND(sym, name, args, doc)
 #include "commands.def"
 };
 
@@ -73,6 +74,14 @@ put_metrics(void)
 }
 
 static void
+put_causes(void)
+{
+#define TN_WRETIRE(sym, name, doc) (void)printf(".It Li %s\n%s\n", name, doc);
+#define TN_WEND(sym, name, doc) (void)printf(".It Li %s\n%s\n", name, doc);
+#include "states.def"
+}
+
+static void
 put_phases(void)
 {
 #define TN_PHASE(sym, name, doc) (void)printf(".It Va %s\n%s\n", name, doc);
@@ -104,6 +113,8 @@ main(void)
 			put_commands();
 		else if (strcmp(line, "@METRICS@\n") == 0)
 			put_metrics();
+		else if (strcmp(line, "@CAUSES@\n") == 0)
+			put_causes();
 		else if (strcmp(line, "@PHASES@\n") == 0)
 			put_phases();
 		else if (strcmp(line, "@LAYERS@\n") == 0)

@@ -1,7 +1,7 @@
 /*
  * tables - print what the tables of common/ say, for tests/docs.
  *
- *	tables options | commands | metrics | phases | layers	"name doc", a line each
+ *	tables options | commands | metrics | causes | phases | layers	"name doc", a line each
  *	tables option-help | command-help	as the programs' --help has it
  */
 #include "config.h"
@@ -37,6 +37,7 @@ static void
 commands(void)
 {
 #define TN_COMMAND(sym, name, args, doc) puts(name " " doc);
+#define TN_COMMAND_OWN(sym, name, args, doc) TN_COMMAND(sym, name, args, doc)
 #include "commands.def"
 }
 
@@ -45,6 +46,7 @@ command_help(void)
 {
 #define TN_COMMAND(sym, name, args, doc) \
 	printf("  %s%s%s\n      %s\n", name, sizeof(args) > 1 ? " " : "", args, doc);
+#define TN_COMMAND_OWN(sym, name, args, doc) TN_COMMAND(sym, name, args, doc)
 #include "commands.def"
 }
 
@@ -56,6 +58,14 @@ metrics(void)
 #define TN_COUNTERS(name, doc, label, n, value) puts(#name " " doc);
 #define TN_GAUGES(name, doc, label, n, value) puts(#name " " doc);
 #include "metrics.def"
+}
+
+static void
+causes(void)
+{
+#define TN_WRETIRE(sym, name, doc) puts(name " " doc);
+#define TN_WEND(sym, name, doc) puts(name " " doc);
+#include "states.def"
 }
 
 static void
@@ -82,8 +92,8 @@ main(int argc, char **argv)
 		void (*print)(void);
 	} tables[] = {
 		{ "options", options }, { "option-help", option_help }, { "commands", commands },
-		{ "command-help", command_help }, { "metrics", metrics }, { "phases", phases },
-		{ "layers", layers },
+		{ "command-help", command_help }, { "metrics", metrics }, { "causes", causes },
+		{ "phases", phases }, { "layers", layers },
 	};
 	size_t i;
 
