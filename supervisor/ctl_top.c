@@ -567,6 +567,7 @@ static struct {
 	volatile sig_atomic_t resized;
 	bool		 keys;		/* there is a keyboard */
 	struct termios	 before, ours;
+	sigset_t	 waiting;	/* the mask while we wait */
 } tty;
 
 /* The alternate screen, where there is one, without the cursor; and back. */
@@ -633,12 +634,21 @@ on_resize(int sig)
 	tty.resized = 1;
 }
 
+/* What changes the screen comes while we wait, and only then: else it could be missed. */
 static void
 catch_signals(void)
 {
 	static const int deadly[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE };
 	struct sigaction sa = { .sa_handler = on_deadly };
+	sigset_t later;
 	size_t i;
+
+	(void)sigemptyset(&later);
+	(void)sigaddset(&later, SIGTSTP);
+	(void)sigaddset(&later, SIGWINCH);
+	(void)sigprocmask(SIG_BLOCK, &later, &tty.waiting);
+	(void)sigdelset(&tty.waiting, SIGTSTP);
+	(void)sigdelset(&tty.waiting, SIGWINCH);
 
 	for (i = 0; i < sizeof(deadly) / sizeof(deadly[0]); i++)
 		(void)sigaddset(&sa.sa_mask, deadly[i]);
@@ -684,12 +694,15 @@ static bool
 wait_until(uint64_t due)
 {
 	struct pollfd p = { .fd = tty.keys ? STDIN_FILENO : -1, .events = POLLIN };
+	struct timespec ts;
 	uint64_t now;
 	ssize_t n;
 	char c;
 
 	while (!tty.resized && (now = tn_clock_us()) < due) {
-		if (poll(&p, 1, (int)((due - now) / 1000u) + 1) <= 0)
+		ts = (struct timespec){ (time_t)((due - now) / 1000000u),
+			(long)((due - now) % 1000000u * 1000u) };
+		if (ppoll(&p, 1, &ts, &tty.waiting) <= 0)
 			continue;
 		n = read(STDIN_FILENO, &c, 1);
 		if (n == 1 && (c == 'q' || c == 'Q'))

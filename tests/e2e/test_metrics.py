@@ -417,9 +417,8 @@ class Terminal:
         frames = self.raw.split("\x1b[H")[1:]
         return [[line.replace("\x1b[K", "").replace("\x1b[J", "") for line in re.split(r"\r+\n", f)] for f in frames]
 
-    def wait_frames(self, more=1):
-        want = len(self.frames()) + more
-        return until("it draws", lambda: len(f := self.frames()) >= want and f)
+    def wait_frames(self, count=1):
+        return until("it draws", lambda: len(f := self.frames()) >= count and f)
 
     def end(self):
         """Its exit status, once it has ended and has left the terminal as it was."""
