@@ -10,7 +10,7 @@ struct tn_rpc_client;
 
 struct ctl_top_options {
 	double	interval;		/* seconds between two looks */
-	bool	once;			/* print one screen as text: a terminal is not needed */
+	bool	once;			/* print one screen as text; no terminal is needed */
 };
 
 /*

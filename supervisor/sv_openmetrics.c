@@ -22,7 +22,9 @@ sv_openmetrics_escape(struct tn_buf *out, struct tn_str s)
 	const char *to;
 
 	for (i = 0; i < s.len; i++) {
-		to = s.p[i] == '\\' ? "\\\\" : s.p[i] == '"' ? "\\\"" : s.p[i] == '\n' ? "\\n" : NULL;
+		to = s.p[i] == '\\' ? "\\\\" :
+		    s.p[i] == '"' ? "\\\"" :
+		    s.p[i] == '\n' ? "\\n" : NULL;
 		if (to == NULL)
 			continue;
 		tn_buf_append(out, s.p + from, i - from);
@@ -101,7 +103,8 @@ put_answers(struct tn_buf *out, const char *id, const uint64_t *answers)
 	for (i = 0; i < SV_STATUSES; i++) {
 		tn_buf_puts(out, PREFIX "answers_total{contract=\"");
 		sv_openmetrics_escape(out, tn_str(id));
-		tn_buf_printf(out, "\",status=\"%uxx\"} %" PRIu64 "\n", sv_stats_class(i), answers[i]);
+		tn_buf_printf(out, "\",status=\"%uxx\"} %" PRIu64 "\n", sv_stats_class(i),
+		    answers[i]);
 	}
 }
 

@@ -195,7 +195,8 @@ check_all(void)
 		for (k = 0; k < i; k++)
 			assert_string_not_equal(family[i].name, family[k].name);
 		assert_true(strcmp(family[i].type, "counter") == 0 ||
-		    strcmp(family[i].type, "gauge") == 0 || strcmp(family[i].type, "histogram") == 0);
+		    strcmp(family[i].type, "gauge") == 0 ||
+		    strcmp(family[i].type, "histogram") == 0);
 		assert_false(ends_in(family[i].name, "_total"));
 		assert_false(ends_in(family[i].name, "_bucket"));
 		if (family[i].unit[0] != '\0') {
