@@ -388,6 +388,12 @@ put_value(struct tn_buf *b, struct tn_str name, const msgpack_object *o)
 		put_plain(b, o);
 }
 
+static struct tn_str
+key_of(const msgpack_object_kv *kv)
+{
+	return (struct tn_str){ kv->key.via.str.ptr, kv->key.via.str.size };
+}
+
 /* Keys and values, one a line, below a title, if there is one. */
 static int
 put_pairs(FILE *out, const char *title, const msgpack_object *o, choose_pair *choose, bool metric)
@@ -406,15 +412,14 @@ put_pairs(FILE *out, const char *title, const msgpack_object *o, choose_pair *ch
 		kv = &o->via.map.ptr[i];
 		if (kv->key.type != MSGPACK_OBJECT_STR)
 			return TN_EPROTO;
-		if (choose((struct tn_str){ kv->key.via.str.ptr, kv->key.via.str.size }, &kv->val) &&
-		    kv->key.via.str.size > width)
+		if (choose(key_of(kv), &kv->val) && kv->key.via.str.size > width)
 			width = kv->key.via.str.size;
 	}
 	for (i = 0; i < o->via.map.size; i++) {
 		struct tn_str name;
 
 		kv = &o->via.map.ptr[i];
-		name = (struct tn_str){ kv->key.via.str.ptr, kv->key.via.str.size };
+		name = key_of(kv);
 		if (!choose(name, &kv->val))
 			continue;
 		n++;
