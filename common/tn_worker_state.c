@@ -21,17 +21,10 @@ static const char *const event_names[] = {
 #include "states.def"
 };
 
-static const char *const retire_names[TN_RETIRE_MAX] = {
-	[TN_RETIRE_REQUESTS] = "requests",
-	[TN_RETIRE_ASKED] = "asked",
-	[TN_RETIRE_IDLE] = "idle",
-	[TN_RETIRE_MODE] = "mode",
-	[TN_RETIRE_RELOAD] = "reload",
-	[TN_RETIRE_DRAIN] = "drain",
-	[TN_RETIRE_MEMORY] = "memory",
-	[TN_RETIRE_TENANT] = "tenant",
-	[TN_RETIRE_GENERATION] = "generation",
-	[TN_RETIRE_AGE] = "age",
+static const char *const cause_names[] = {
+#define TN_WRETIRE(sym, name, doc) [TN_WC_##sym] = name,
+#define TN_WEND(sym, name, doc) [TN_WC_##sym] = name,
+#include "states.def"
 };
 
 struct tn_wstep
@@ -57,5 +50,11 @@ tn_wevent_name(enum tn_wevent event)
 const char *
 tn_retire_name(enum tn_retire_reason r)
 {
-	return (unsigned)r < TN_RETIRE_MAX ? retire_names[r] : "?";
+	return (unsigned)r < TN_RETIRE_MAX ? cause_names[r] : "?";
+}
+
+const char *
+tn_wcause_name(enum tn_wcause c)
+{
+	return (unsigned)c < TN_WC_MAX ? cause_names[c] : "?";
 }

@@ -28,12 +28,21 @@ struct tn_wstep tn_worker_step(enum tn_wstate state, enum tn_wevent event);
 const char *tn_wstate_name(enum tn_wstate state);
 const char *tn_wevent_name(enum tn_wevent event);
 
-/* Why a worker is retired, for logs and counters. */
+/* Why a worker is retired. */
 enum tn_retire_reason {
-	TN_RETIRE_REQUESTS, TN_RETIRE_ASKED, TN_RETIRE_IDLE, TN_RETIRE_MODE,
-	TN_RETIRE_RELOAD, TN_RETIRE_DRAIN, TN_RETIRE_MEMORY, TN_RETIRE_TENANT,
-	TN_RETIRE_GENERATION, TN_RETIRE_AGE, TN_RETIRE_MAX
+#define TN_WRETIRE(sym, name, doc) TN_RETIRE_##sym,
+#include "states.def"
+	TN_RETIRE_MAX
 };
 const char *tn_retire_name(enum tn_retire_reason r);
+
+/* Why one has ended: a reason to retire it (the same number) or something worse. */
+enum tn_wcause {
+#define TN_WRETIRE(sym, name, doc) TN_WC_##sym,
+#define TN_WEND(sym, name, doc) TN_WC_##sym,
+#include "states.def"
+	TN_WC_MAX
+};
+const char *tn_wcause_name(enum tn_wcause c);
 
 #endif

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "ctl_show.h"
+#include "ctl_top.h"
 #include "tn_err.h"
 #include "tn_options.h"
 #include "tn_rpc.h"
@@ -33,6 +34,7 @@ struct ctl {
 typedef int command_fn(struct ctl *ctl, const char *name, int argc, char **argv);
 
 #define TN_COMMAND(sym, name, args, doc) static command_fn do_##sym;
+#define TN_COMMAND_OWN(sym, name, args, doc) TN_COMMAND(sym, name, args, doc)
 #include "commands.def"
 
 static const struct command {
@@ -40,6 +42,7 @@ static const struct command {
 	command_fn	*run;
 } commands[] = {
 #define TN_COMMAND(sym, name, args, doc) { name, args, doc, do_##sym },
+#define TN_COMMAND_OWN(sym, name, args, doc) TN_COMMAND(sym, name, args, doc)
 #include "commands.def"
 };
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -75,17 +78,26 @@ complain(const char *before, const struct tn_buf *text)
 /* ---- calls ---- */
 
 static int
+connected(struct ctl *ctl)
+{
+	struct tn_buf err = { 0 };
+	int rc = 0;
+
+	if (ctl->client == NULL && (rc = tn_rpc_connect(&ctl->client, ctl->socket, &err)) != 0)
+		complain(
+		    rc == TN_EDENIED ? "no access to the server: " : "no server there: ", &err);
+	tn_buf_fini(&err);
+	return rc == 0 ? TN_EXIT_OK : TN_EXIT_UNREACHABLE;
+}
+
+static int
 call(struct ctl *ctl, const char *method, struct tn_str params, int timeout_ms,
     const msgpack_object **result)
 {
 	struct tn_buf err = { 0 };
-	int rc, code = TN_EXIT_OK;
+	int rc, code;
 
-	if (ctl->client == NULL && (rc = tn_rpc_connect(&ctl->client, ctl->socket, &err)) != 0) {
-		complain(
-		    rc == TN_EDENIED ? "no access to the server: " : "no server there: ", &err);
-		code = TN_EXIT_UNREACHABLE;
-	} else if ((rc = tn_rpc_call_packed(
+	if ((code = connected(ctl)) == TN_EXIT_OK && (rc = tn_rpc_call_packed(
 			ctl->client, method, params, timeout_ms, result, &err)) != 0) {
 		if (rc == TN_ECLOSED || rc == TN_ETIMEOUT) {
 			complain(rc == TN_ECLOSED ? "the server ended before it answered: " :
@@ -165,6 +177,34 @@ static int
 do_storage(struct ctl *ctl, const char *name, int argc, char **argv)
 {
 	return show(ctl, name, argc, argv, ctl_show_storage);
+}
+
+static int
+do_top(struct ctl *ctl, const char *name, int argc, char **argv)
+{
+	struct ctl_top_options o = { .interval = 1 };
+	const char *seconds;
+	char *end;
+	int i, code;
+
+	for (i = 0; i < argc; i++) {
+		if (strcmp(argv[i], "--once") == 0) {
+			o.once = true;
+			continue;
+		}
+		if (strncmp(argv[i], "--interval=", 11) == 0)
+			seconds = argv[i] + 11;
+		else if (strcmp(argv[i], "--interval") == 0 && i + 1 < argc)
+			seconds = argv[++i];
+		else
+			return usage("%s: unexpected argument: %s", name, argv[i]);
+		o.interval = strtod(seconds, &end);
+		if (end == seconds || *end != '\0' || !(o.interval >= 0.1 && o.interval <= 3600))
+			return usage("%s: not 0.1 to 3600 seconds: %s", name, seconds);
+	}
+	if ((code = connected(ctl)) != TN_EXIT_OK)
+		return code;
+	return ctl_top(ctl->client, &o);
 }
 
 static int

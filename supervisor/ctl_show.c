@@ -198,11 +198,10 @@ as_double(const msgpack_object *o)
 	}
 }
 
-static void
-put_bytes(struct tn_buf *b, const msgpack_object *o)
+void
+ctl_put_bytes(struct tn_buf *b, double v)
 {
 	static const char units[] = " KMGT";
-	double v = as_double(o);
 	size_t i;
 
 	for (i = 0; v >= 1024 && i < sizeof(units) - 2; i++)
@@ -213,10 +212,9 @@ put_bytes(struct tn_buf *b, const msgpack_object *o)
 		tn_buf_printf(b, "%.1f%c", v, units[i]);
 }
 
-static void
-put_seconds(struct tn_buf *b, const msgpack_object *o)
+void
+ctl_put_seconds(struct tn_buf *b, double d)
 {
-	double d = as_double(o);
 	uint64_t s = d >= 0 && d < 1e15 ? (uint64_t)d : 0;
 
 	if (s >= 86400)
@@ -227,6 +225,18 @@ put_seconds(struct tn_buf *b, const msgpack_object *o)
 		tn_buf_printf(b, "%" PRIu64 "m%02" PRIu64 "s", s / 60, s % 60);
 	else
 		tn_buf_printf(b, "%" PRIu64 "s", s);
+}
+
+static void
+put_bytes(struct tn_buf *b, const msgpack_object *o)
+{
+	ctl_put_bytes(b, as_double(o));
+}
+
+static void
+put_seconds(struct tn_buf *b, const msgpack_object *o)
+{
+	ctl_put_seconds(b, as_double(o));
 }
 
 static void
@@ -314,36 +324,118 @@ rows_new(size_t n)
 	return calloc(n > 0 ? n : 1, sizeof(struct row));
 }
 
-/* Keys and values, one a line; maps inside are left out. */
+/* What metrics.def says of a number by its name; NULL: nothing. */
+static const struct metric {
+	const char	*name, *unit;
+	bool		 gauge;
+} metrics[] = {
+#define TN_COUNTER(name, doc, ...) { #name, "" #__VA_ARGS__, false },
+#define TN_GAUGE(name, doc, ...) { #name, "" #__VA_ARGS__, true },
+#include "metrics.def"
+};
+
+static const struct metric *
+find_metric(struct tn_str name)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(metrics) / sizeof(metrics[0]); i++)
+		if (tn_str_is(name, metrics[i].name))
+			return &metrics[i];
+	return NULL;
+}
+
+/* Which of a map's pairs. */
+typedef bool choose_pair(struct tn_str name, const msgpack_object *value);
+
+static bool
+is_plain(struct tn_str name, const msgpack_object *value)
+{
+	(void)name;
+	return value->type != MSGPACK_OBJECT_MAP;
+}
+
+static bool
+is_gauge(struct tn_str name, const msgpack_object *value)
+{
+	const struct metric *m = find_metric(name);
+
+	return is_plain(name, value) && m != NULL && m->gauge;
+}
+
+static bool
+is_no_gauge(struct tn_str name, const msgpack_object *value)
+{
+	return is_plain(name, value) && !is_gauge(name, value);
+}
+
+static bool
+is_not_zero(struct tn_str name, const msgpack_object *value)
+{
+	return is_plain(name, value) && as_double(value) > 0;
+}
+
+static void
+put_value(struct tn_buf *b, struct tn_str name, const msgpack_object *o)
+{
+	const struct metric *m = find_metric(name);
+
+	if (m != NULL && strcmp(m->unit, "bytes") == 0)
+		put_bytes(b, o);
+	else if (m != NULL && strcmp(m->unit, "seconds") == 0)
+		put_seconds(b, o);
+	else
+		put_plain(b, o);
+}
+
+static struct tn_str
+key_of(const msgpack_object_kv *kv)
+{
+	return (struct tn_str){ kv->key.via.str.ptr, kv->key.via.str.size };
+}
+
+/* Keys and values, one a line, below a title, if there is one. */
 static int
-put_pairs(FILE *out, const msgpack_object *o)
+put_pairs(FILE *out, const char *title, const msgpack_object *o, choose_pair *choose, bool metric)
 {
 	struct tn_buf b = { 0 };
-	size_t width = 0;
+	const msgpack_object_kv *kv;
+	size_t width = 0, n = 0;
 	uint32_t i;
 	bool failed;
 
 	if (o->type != MSGPACK_OBJECT_MAP)
 		return TN_EPROTO;
+	if (title != NULL)
+		(void)fprintf(out, "%s\n", title);
 	for (i = 0; i < o->via.map.size; i++) {
-		if (o->via.map.ptr[i].key.type != MSGPACK_OBJECT_STR)
+		kv = &o->via.map.ptr[i];
+		if (kv->key.type != MSGPACK_OBJECT_STR)
 			return TN_EPROTO;
-		if (o->via.map.ptr[i].key.via.str.size > width)
-			width = o->via.map.ptr[i].key.via.str.size;
+		if (choose(key_of(kv), &kv->val) && kv->key.via.str.size > width)
+			width = kv->key.via.str.size;
 	}
 	for (i = 0; i < o->via.map.size; i++) {
-		const msgpack_object_kv *kv = &o->via.map.ptr[i];
+		struct tn_str name;
 
-		if (kv->val.type == MSGPACK_OBJECT_MAP)
+		kv = &o->via.map.ptr[i];
+		name = key_of(kv);
+		if (!choose(name, &kv->val))
 			continue;
+		n++;
 		tn_buf_reset(&b);
-		tn_buf_visible(&b, (struct tn_str){ kv->key.via.str.ptr, kv->key.via.str.size });
+		tn_buf_visible(&b, name);
 		put_padded(out, b.p != NULL ? b.p : "", b.len, width, false, false);
 		tn_buf_reset(&b);
-		put_plain(&b, &kv->val);
+		if (metric)
+			put_value(&b, name, &kv->val);
+		else
+			put_plain(&b, &kv->val);
 		(void)fwrite(b.p != NULL ? b.p : "", 1, b.len, out);
 		(void)fputc('\n', out);
 	}
+	if (n == 0 && title != NULL)
+		(void)fputs("none\n", out);
 	failed = b.failed;
 	tn_buf_fini(&b);
 	return failed ? TN_ENOMEM : 0;
@@ -352,13 +444,38 @@ put_pairs(FILE *out, const msgpack_object *o)
 int
 ctl_show_status(FILE *out, const msgpack_object *o)
 {
-	return put_pairs(out, o);
+	return put_pairs(out, NULL, o, is_plain, false);
+}
+
+/* Gauges, counters, and what has a label; of that what is not 0. */
+static int
+put_metrics(FILE *out, const msgpack_object *o)
+{
+	const msgpack_object *labelled;
+	int rc;
+
+	if ((rc = put_pairs(out, "NOW", o, is_gauge, true)) != 0)
+		return rc;
+	(void)fputc('\n', out);
+	if ((rc = put_pairs(out, "SINCE THE START", o, is_no_gauge, true)) != 0)
+		return rc;
+#define SHOW(name)								\
+	if ((labelled = ctl_get(o, name)) != NULL) {				\
+		(void)fputc('\n', out);						\
+		if ((rc = put_pairs(out, name, labelled, is_not_zero, false)) != 0)	\
+			return rc;						\
+	}
+#define TN_GAUGES(name, doc, label, n, value) SHOW(#name)
+#define TN_COUNTERS(name, doc, label, n, value) SHOW(#name)
+#include "metrics.def"
+#undef SHOW
+	return 0;
 }
 
 int
 ctl_show_storage(FILE *out, const msgpack_object *o)
 {
-	return put_pairs(out, o);
+	return put_pairs(out, NULL, o, is_plain, false);
 }
 
 int
@@ -377,7 +494,7 @@ ctl_show_stats(FILE *out, const msgpack_object *o)
 	uint32_t i, n;
 	int rc;
 
-	if ((rc = put_pairs(out, o)) != 0)
+	if ((rc = put_metrics(out, o)) != 0)
 		return rc;
 	if (phases == NULL || phases->type != MSGPACK_OBJECT_MAP)
 		return TN_EPROTO;

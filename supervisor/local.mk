@@ -20,6 +20,8 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_lmdb_table.c %D%/sv_lmdb_table.h \
 	%D%/sv_lower.c %D%/sv_lower.h \
 	%D%/sv_memory.c %D%/sv_memory.h \
+	%D%/sv_metrics.c %D%/sv_metrics.h \
+	%D%/sv_openmetrics.c %D%/sv_openmetrics.h \
 	%D%/sv_place.c %D%/sv_place.h \
 	%D%/sv_operation.c %D%/sv_operation.h \
 	%D%/sv_policy.c %D%/sv_policy.h \
@@ -58,7 +60,8 @@ tana_edge_SOURCES = %D%/sv_main.c
 tana_edge_LDADD = $(SV_LIBS)
 
 bin_PROGRAMS += tana-ctl
-tana_ctl_SOURCES = %D%/ctl_main.c %D%/ctl_show.c %D%/ctl_show.h
+tana_ctl_SOURCES = %D%/ctl_main.c %D%/ctl_show.c %D%/ctl_show.h \
+	%D%/ctl_top.c %D%/ctl_top.h
 tana_ctl_LDADD = $(TN_LIBS) $(JANSSON_LIBS)
 
 # Manual pages: what the tables know comes out of them.

@@ -236,7 +236,7 @@ give_up(struct conn *c, int err)
 
 	log_trouble(c->s, "client dropped", why);
 	c->s->stats->requests++;
-	sv_stats_request(c->s->stats, 400, NULL);
+	sv_stats_answer(c->s->stats, 400, NULL);
 	if (tn_rpc_reader_broken_id(c->reader, &id))
 		refuse(c, false, id, code, tn_str(why));
 	else {
@@ -260,7 +260,7 @@ answer(struct conn *c, uint64_t id, bool notify, struct sv_request *rq,
 	tn_rpc_packer(&pk, &out);
 	tn_rpc_pack_result(&pk, id);
 	status = sv_invoke_pack(&pk, rq, reply, (uint64_t)s->opt->reply_max, &fault);
-	sv_stats_request(s->stats, status, &rq->timings);
+	sv_stats_answer(s->stats, status, rq);
 	sv_request_log(s->opt, &(struct sv_record){ rq->method, rq->path, rq->ip, rq->contract,
 	    rq->request_id, status, fault, &rq->timings });
 	sv_request_free(&rq);
@@ -455,7 +455,7 @@ refuse_invoke(struct conn *c, const struct tn_rpc_call *call, int err, struct tn
 	char id[SV_REQUEST_ID_MAX + 1];
 
 	sv_request_new_id(id);
-	sv_stats_request(c->s->stats, status, NULL);
+	sv_stats_answer(c->s->stats, status, NULL);
 	sv_request_log(c->s->opt, &(struct sv_record){ .ip = TN_STR("unix"), .contract = "",
 	    .request_id = id, .status = status, .fault = fault });
 	if (err == TN_EINVAL)

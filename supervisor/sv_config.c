@@ -116,6 +116,19 @@ sv_config_add(struct sv_config *c, const char *assignment)
 }
 
 static int
+absolute_sockets(const struct sv_config *c, struct tn_list *addresses)
+{
+	size_t i;
+	int rc;
+
+	for (i = 0; i < addresses->n; i++)
+		if (strcmp(addresses->v[i], "unix:") != 0 &&
+		    (rc = absolute_after(c, &addresses->v[i], "unix:")) != 0)
+			return rc;
+	return 0;
+}
+
+static int
 absolute_all(const struct sv_config *c, struct tn_options *o)
 {
 	char **paths[] = { &o->contracts, &o->run_dir, &o->state_dir, &o->worker_program,
@@ -129,30 +142,27 @@ absolute_all(const struct sv_config *c, struct tn_options *o)
 	if (strcmp(o->log, "stderr") != 0 && strcmp(o->log, "syslog") != 0 &&
 	    (rc = absolute(c, &o->log)) != 0)
 		return rc;
-	for (i = 0; i < o->listen.n; i++)
-		if (strcmp(o->listen.v[i], "unix:") != 0 &&
-		    (rc = absolute_after(c, &o->listen.v[i], "unix:")) != 0)
-			return rc;
-	return 0;
+	if ((rc = absolute_sockets(c, &o->listen)) != 0)
+		return rc;
+	return absolute_sockets(c, &o->metrics_listen);
 }
 
 static int
-check_listen(const struct tn_options *o, struct tn_buf *err)
+check_listen(const char *name, const struct tn_list *addresses, size_t min, struct tn_buf *err)
 {
 	struct sv_address a;
 	size_t i;
 
-	if (o->listen.n == 0 || o->listen.n > LISTEN_MAX) {
-		tn_buf_printf(
-		    err, "listen: 1 to %d addresses are needed, not %zu", LISTEN_MAX, o->listen.n);
+	if (addresses->n < min || addresses->n > LISTEN_MAX) {
+		tn_buf_printf(err, "%s: %zu to %d addresses are needed, not %zu", name, min,
+		    LISTEN_MAX, addresses->n);
 		return TN_EINVAL;
 	}
-	for (i = 0; i < o->listen.n; i++) {
+	for (i = 0; i < addresses->n; i++) {
 		struct tn_buf why = { 0 };
 
-		if (sv_address_parse(&a, o->listen.v[i], &why) != 0) {
-			tn_buf_printf(
-			    err, "listen: %.*s", (int)why.len, why.p != NULL ? why.p : "");
+		if (sv_address_parse(&a, addresses->v[i], &why) != 0) {
+			tn_buf_printf(err, "%s: %.*s", name, (int)why.len, why.p != NULL ? why.p : "");
 			tn_buf_fini(&why);
 			return TN_EINVAL;
 		}
@@ -182,7 +192,9 @@ sv_config_load(const struct sv_config *c, struct tn_options **out, struct tn_buf
 	if (rc == 0)
 		rc = tn_options_check(o, err);
 	if (rc == 0)
-		rc = check_listen(o, err);
+		rc = check_listen("listen", &o->listen, 1, err);
+	if (rc == 0)
+		rc = check_listen("metrics_listen", &o->metrics_listen, 0, err);
 	if (rc == 0 && c->daemon && strcmp(o->log, "stderr") == 0) {
 		char *syslog = strdup("syslog");
 

@@ -529,6 +529,12 @@ find(struct sv_contracts *cs, const char *id)
 	return cp;
 }
 
+struct sv_contract *
+sv_contracts_find(struct sv_contracts *cs, const char *id)
+{
+	return *find(cs, id);
+}
+
 /* Its directory is gone. */
 static void
 forget(struct sv_contracts *cs, struct sv_contract *c)

@@ -76,6 +76,7 @@ struct sv_contract {
 	void		*reload_arg;
 	uint64_t	 requests;
 	struct sv_breaker breaker;
+	uint64_t	 answers[SV_STATUSES];	/* by class of status */
 	struct tn_log_limit log_limit;	/* of its console */
 	struct sv_contract *hash_next;
 };
@@ -101,6 +102,9 @@ bool sv_contract_id_ok(const char *id);
  * side effect; NULL: there is none.  Borrowed; lives until the next call.
  */
 struct sv_contract *sv_contracts_get(struct sv_contracts *cs, const char *id);
+
+/* The contract as it is known, nothing looked at; NULL: it is not. Borrowed likewise. */
+struct sv_contract *sv_contracts_find(struct sv_contracts *cs, const char *id);
 
 /* The image of v was built (fault 0), or not; called by the dispatcher, also for a rebuild. */
 void sv_contracts_built(struct sv_contracts *cs, struct sv_version *v, enum tn_fault fault,

@@ -511,8 +511,9 @@ pack_contract(void *arg, struct sv_contract *c)
 {
 	struct walk *k = arg;
 	const struct sv_version *v = c->current;
+	unsigned i = 0;
 
-	msgpack_pack_map(k->pk, 7);
+	msgpack_pack_map(k->pk, 7 + SV_STATUSES);
 	pack_text(k->pk, "contract", c->id);
 	pack_text(k->pk, "state", contract_state(c));
 	pack_number(k->pk, "version", v != NULL ? v->number : 0);
@@ -520,6 +521,8 @@ pack_contract(void *arg, struct sv_contract *c)
 	    v != NULL ? tn_options_choice("isolation", (int)v->isolation) : "");
 	pack_text(k->pk, "allow", v != NULL ? v->allow : "");
 	pack_number(k->pk, "requests", c->requests);
+#define TN_STATUS(name, class, doc) pack_number(k->pk, #name, c->answers[i++]);
+#include "metrics.def"
 	pack_number(k->pk, "image_bytes", v != NULL && v->image != NULL ? v->image->bytes : 0);
 }
 

@@ -170,6 +170,7 @@ static void
 answer(struct sv_dispatch *d, struct sv_request *rq, const struct sv_reply *reply)
 {
 	struct sv_version *v = rq->version;
+	struct sv_contract *c;
 	uint64_t now = tn_clock_us();
 
 	probe_over(rq, false);
@@ -182,6 +183,8 @@ answer(struct sv_dispatch *d, struct sv_request *rq, const struct sv_reply *repl
 	} else {
 		if (reply->fault != TN_FAULT_NONE)
 			log_fault(rq, v, reply);
+		c = sv_contracts_find(d->contracts, rq->contract);
+		rq->answers = c != NULL ? c->answers : NULL;
 		rq->done(rq, reply, rq->done_arg);
 	}
 	sv_version_unref(d->contracts, &v);

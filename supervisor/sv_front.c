@@ -26,6 +26,7 @@
 #include "sv_http.h"
 #include "sv_lmdb.h"
 #include "sv_lower.h"
+#include "sv_metrics.h"
 #include "sv_operation.h"
 #include "sv_pool.h"
 #include "sv_proto.h"
@@ -52,10 +53,11 @@ static struct front {
 	struct sv_dispatch *dispatch;
 	struct sv_http	*http;
 	struct sv_client *client;
+	struct sv_metrics *metrics;
 	struct sv_control *control;
 	int		 contracts, control_fd, state_dir, client_fd;
-	int		 listen[LISTEN_MAX];
-	unsigned	 nlisten;
+	int		 listen[LISTEN_MAX], listen_metrics[LISTEN_MAX];
+	unsigned	 nlisten, nlisten_metrics;
 	bool		 ready, draining;
 	unsigned	 busy;		/* of what drains */
 	int		 status;
@@ -179,6 +181,7 @@ drain(void)
 	tn_log(TN_LOG_INFO, "finishing what is in progress");
 	evtimer_add(front.ev_drain, &tv);
 	front.busy = 2;
+	sv_metrics_drain(front.metrics);
 	sv_http_drain(front.http, on_drained, NULL);
 	sv_client_drain(front.client, on_drained, NULL);
 }
@@ -376,9 +379,13 @@ receive_start(void)
 			tn_fatal(TN_EXIT_FAILURE, "the master is gone");
 		if (m.type == SV_MSG_LISTEN_END)
 			break;
-		if (m.type != SV_MSG_LISTEN || nfds != 1 || front.nlisten == LISTEN_MAX)
+		if (m.type == SV_MSG_LISTEN && nfds == 1 && front.nlisten < LISTEN_MAX)
+			front.listen[front.nlisten++] = fds[0];
+		else if (m.type == SV_MSG_LISTEN_METRICS && nfds == 1 &&
+		    front.nlisten_metrics < LISTEN_MAX)
+			front.listen_metrics[front.nlisten_metrics++] = fds[0];
+		else
 			tn_fatal(TN_EXIT_FAILURE, "unexpected message %u from the master", m.type);
-		front.listen[front.nlisten++] = fds[0];
 	}
 }
 
@@ -413,6 +420,8 @@ set_signals(void)
 int
 sv_front_main(int master_fd)
 {
+	unsigned i;
+
 	front.master = master_fd;
 	tn_log_open("front", STDERR_FILENO, TN_LOG_INFO, TN_LOG_TEXT);
 	set_signals();
@@ -435,6 +444,8 @@ sv_front_main(int master_fd)
 	if (front.http != NULL)
 		front.client = sv_client_new(front.base, front.opt, front.dispatch, &front.stats);
 	if (front.client != NULL)
+		front.metrics = sv_metrics_new(front.base, front.opt, front.dispatch, &front.stats);
+	if (front.metrics != NULL)
 		front.control = sv_control_new(front.base, &front.control_fd, front.opt,
 		    front.dispatch, &front.stats, &control_ops, NULL);
 	if (front.control != NULL)
@@ -446,6 +457,10 @@ sv_front_main(int master_fd)
 		tn_fatal(TN_EXIT_FAILURE, "out of memory");
 	tn_fd_nonblock(front.master);
 	event_add(front.ev_master, NULL);
+	/* From the beginning: what goes wrong before it serves can be seen there, too. */
+	for (i = 0; i < front.nlisten_metrics; i++)
+		if (sv_metrics_listen(front.metrics, front.listen_metrics[i]) != 0)
+			tn_fatal(TN_EXIT_FAILURE, "cannot listen: %s", strerror(errno));
 	sv_pool_start(sv_dispatch_pool(front.dispatch));
 	if (event_base_dispatch(front.base) < 0)
 		tn_fatal(TN_EXIT_FAILURE, "the event loop failed");

@@ -263,7 +263,7 @@ answer(struct sv_http_conn *c, struct sv_request *rq, const struct sv_reply *rep
 		sv_http_reply_fault(&h->head, &a, fault, reply);
 		status = tn_fault_info(fault)->status;
 	}
-	sv_stats_request(h->stats, status, &rq->timings);
+	sv_stats_answer(h->stats, status, rq);
 	sv_request_log(h->opt, &(struct sv_record){ rq->method, rq->path, rq->ip, rq->contract,
 	    rq->request_id, status, fault, &rq->timings });
 	if (h->head.failed)
@@ -317,7 +317,7 @@ refuse(struct sv_http_conn *c, enum tn_fault fault, const struct sv_http_head *h
 	/* Beyond connections_max it is a connection that is refused, not a request. */
 	if (!c->refused) {
 		h->stats->requests++;
-		sv_stats_request(h->stats, status, NULL);
+		sv_stats_answer(h->stats, status, NULL);
 		sv_request_log(h->opt, &(struct sv_record){ method, path,
 		    { ip, sv_addr_print(&c->peer, ip) }, contract, id, status, fault, NULL });
 	}

@@ -71,7 +71,7 @@ struct sv_master {
 	struct sv_user	 user, worker_user;
 	struct sv_plan	 plan;
 	struct sv_pidfile *pidfile;
-	struct sv_listeners listeners;
+	struct sv_listeners listeners, metrics;
 	struct sv_listener control, client;
 	int		 contracts_fd, state_fd, null_fd, log_fd, self_fd;
 	char		*worker_program;
@@ -365,6 +365,8 @@ start_front(struct sv_master *m, struct tn_buf *err)
 	tell_front(m, SV_MSG_START, 0, 0, fds, 5);
 	for (i = 0; i < m->listeners.n; i++)
 		tell_front(m, SV_MSG_LISTEN, i, 0, &m->listeners.v[i].fd, 1);
+	for (i = 0; i < m->metrics.n; i++)
+		tell_front(m, SV_MSG_LISTEN_METRICS, i, 0, &m->metrics.v[i].fd, 1);
 	tell_front(m, SV_MSG_LISTEN_END, 0, 0, NULL, 0);
 	tn_log(TN_LOG_INFO, "front started, pid %d", (int)m->front.pid);
 out:
@@ -628,6 +630,7 @@ drain(struct sv_master *m, const char *who)
 	sv_daemon_notify("STOPPING=1");
 	/* While anybody holds them open, clients would connect and wait. */
 	sv_listen_close(&m->listeners);
+	sv_listen_close(&m->metrics);
 	if (m->front.pid <= 0) {
 		m->done = true;
 		return;
@@ -976,12 +979,13 @@ open_client(struct sv_master *m, struct tn_buf *err)
 
 /* After a master that was killed, its sockets are free when its front is dead too. */
 static int
-open_listeners(struct sv_master *m, bool stale, struct tn_buf *err)
+open_listeners(struct sv_listeners *ls, const struct tn_list *addresses, bool stale,
+    struct tn_buf *err)
 {
 	int i, rc;
 
 	for (i = 0;; i++) {
-		rc = sv_listen_open(&m->listeners, &m->opt->listen, err);
+		rc = sv_listen_open(ls, addresses, err);
 		if (rc != TN_EBUSY || !stale || i == BIND_TRIES)
 			return rc;
 		tn_buf_reset(err);
@@ -1020,12 +1024,19 @@ prepare(struct sv_master *m, struct tn_buf *err)
 		return TN_EXIT_FAILURE;
 	}
 	if (open_contracts(m, err) != 0 || open_state(m, err) != 0 ||
-	    open_listeners(m, stale, err) != 0 || open_control(m, err) != 0 ||
-	    open_client(m, err) != 0)
+	    open_listeners(&m->listeners, &m->opt->listen, stale, err) != 0 ||
+	    (m->opt->metrics_listen.n > 0 &&
+	    open_listeners(&m->metrics, &m->opt->metrics_listen, stale, err) != 0) ||
+	    open_control(m, err) != 0 || open_client(m, err) != 0)
 		return TN_EXIT_FAILURE;
 	for (i = 0; i < m->listeners.n; i++) {
 		sv_address_print(m->listeners.v[i].fd, &where);
 		tn_log(TN_LOG_INFO, "listening on %.*s", bufint(&where), bufstr(&where));
+		tn_buf_reset(&where);
+	}
+	for (i = 0; i < m->metrics.n; i++) {
+		sv_address_print(m->metrics.v[i].fd, &where);
+		tn_log(TN_LOG_INFO, "metrics on %.*s", bufint(&where), bufstr(&where));
 		tn_buf_reset(&where);
 	}
 	tn_buf_fini(&where);
@@ -1136,6 +1147,7 @@ sv_master_run(const struct sv_config *cfg, struct tn_options **opt, struct sv_da
 out:
 	end_children(&m);
 	sv_listen_close(&m.listeners);
+	sv_listen_close(&m.metrics);
 	sv_listener_close(&m.control);
 	sv_listener_close(&m.client);
 	sv_pidfile_release(&m.pidfile);

@@ -21,6 +21,7 @@ static const struct {
 	const char	*name, *args, *doc;
 } commands[] = {
 #define TN_COMMAND(sym, name, args, doc) { name, args, doc },
+#define TN_COMMAND_OWN(sym, name, args, doc) TN_COMMAND(sym, name, args, doc)
 #include "commands.def"
 };
 
@@ -71,9 +72,19 @@ put_commands(void)
 static void
 put_metrics(void)
 {
-#define TN_COUNTER(name, doc) (void)printf(".It Va %s\n%s\n", #name, doc);
-#define TN_GAUGE(name, doc) (void)printf(".It Va %s\n%s\n", #name, doc);
+#define TN_COUNTER(name, doc, ...) (void)printf(".It Va %s\n%s\n", #name, doc);
+#define TN_GAUGE(name, doc, ...) (void)printf(".It Va %s\n%s\n", #name, doc);
+#define TN_COUNTERS(name, doc, label, n, value) (void)printf(".It Va %s\n%s\n", #name, doc);
+#define TN_GAUGES(name, doc, label, n, value) (void)printf(".It Va %s\n%s\n", #name, doc);
 #include "metrics.def"
+}
+
+static void
+put_causes(void)
+{
+#define TN_WRETIRE(sym, name, doc) (void)printf(".It Li %s\n%s\n", name, doc);
+#define TN_WEND(sym, name, doc) (void)printf(".It Li %s\n%s\n", name, doc);
+#include "states.def"
 }
 
 static void
@@ -239,7 +250,7 @@ static const struct {
 	void		(*put)(void);
 } sections[] = {
 	{ "OPTIONS", put_options }, { "COMMANDS", put_commands }, { "METRICS", put_metrics },
-	{ "PHASES", put_phases }, { "LAYERS", put_layers }, { "METHODS", put_methods },
+	{ "CAUSES", put_causes }, { "PHASES", put_phases }, { "LAYERS", put_layers }, { "METHODS", put_methods },
 	{ "NOTICES", put_notices }, { "FIELDS hello", put_hello_fields },
 	{ "FIELDS invoke", put_invoke_fields }, { "RESULTS hello", put_hello_results },
 	{ "RESULTS invoke", put_invoke_results }, { "METHOD_LIMITS", put_limits },

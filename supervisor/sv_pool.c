@@ -318,17 +318,20 @@ on_worker_restored(void *arg, struct sv_worker *w, const struct tn_frame_restore
 	tn_log_u64(&r, "first_page", f->page);
 	tn_log_end(&r);
 	sv_pool_unavailable(p, w);
+	w->cause = TN_WC_AUDIT;
 	sv_worker_kill(w);
 }
 
-/* Log and count the death of a worker that nobody had asked to die. */
+/* Count the end of a worker, and log it if nobody had asked for it. */
 static void
 account(struct sv_pool *p, struct sv_worker *w)
 {
 	struct tn_log_record r;
 	int st = w->exit_status;
 	bool clean = WIFEXITED(st) && WEXITSTATUS(st) == 0;
+	enum tn_wcause cause = sv_worker_cause(w);
 
+	p->stats->workers_ended[cause]++;
 	if (w->killed)
 		p->stats->workers_killed++;
 	else if (!clean)
@@ -344,6 +347,7 @@ account(struct sv_pool *p, struct sv_worker *w)
 	tn_log_u64(&r, "requests", w->requests);
 	tn_log_str(&r, "contract", tn_str(w->contract));
 	tn_log_str(&r, "by", tn_str(w->killed ? "us" : "itself"));
+	tn_log_str(&r, "cause", tn_str(tn_wcause_name(cause)));
 	if (WIFSIGNALED(st))
 		tn_log_i64(&r, "signal", WTERMSIG(st));
 	else
@@ -640,6 +644,7 @@ overdue(struct sv_pool *p, struct sv_worker *w, uint64_t now)
 	if (!w->killed && starting(w) &&
 	    now - w->born_us > (uint64_t)p->opt->ready_timeout_ms * 1000) {
 		tn_log(TN_LOG_ERROR, "worker %d is not ready after ready_timeout_ms", (int)w->pid);
+		w->cause = TN_WC_START;
 		sv_worker_kill(w);
 	} else if (!w->killed && w->state == TN_WS_DEAD && now - w->dead_us > HANGUP_US)
 		sv_worker_kill(w);
@@ -725,6 +730,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 		if (w->state == TN_WS_DRAINING && w->nframes == 0 &&
 		    now - w->idle_since_us > RETIRE_US) {
 			tn_log(TN_LOG_WARN, "worker %d does not retire", (int)w->pid);
+			w->cause = TN_WC_STUCK;
 			sv_worker_kill(w);
 		} else if (surplus > 0 && counts(p, w) && w->state == TN_WS_IDLE &&
 		    !w->standby && !w->retire_pending &&
@@ -774,6 +780,7 @@ on_spawned(void *arg, uint64_t number, pid_t pid, int *pidfd, int status)
 	if (status != 0) {
 		tn_log(TN_LOG_ERROR, "the zygote cannot fork: %s", strerror(status));
 		back_off(p);
+		w->cause = TN_WC_START;
 		if (b != NULL)
 			builder_exited(p, b, 127 << 8);
 		else
@@ -1005,6 +1012,7 @@ bury(struct sv_pool *p, struct sv_generation *g)
 			if (w->generation == g) {
 				found = true;
 				w->killed = true;
+				w->cause = TN_WC_ZYGOTE;
 				sv_worker_on_exited(w, SIGKILL);
 				break;
 			}
@@ -1175,7 +1183,9 @@ sv_pool_gauges(struct sv_pool *p)
 	p->stats->workers_idle = in.idle;
 	p->stats->workers_standby = in.standby;
 	p->stats->workers_private_bytes = p->stats->workers_shared_bytes = 0;
+	memset(p->stats->workers_by_state, 0, sizeof(p->stats->workers_by_state));
 	TAILQ_FOREACH(w, &p->all, link) {
+		p->stats->workers_by_state[w->state]++;
 		p->stats->workers_private_bytes += w->private_bytes;
 		p->stats->workers_shared_bytes += w->shared_bytes;
 	}

@@ -30,6 +30,7 @@ enum sv_msg_type {
 				   says; re-read contracts too */
 	SV_MSG_LOG,		/* fd: the log file, opened again */
 	SV_MSG_DRAIN,		/* finish what is in progress, exit 0 */
+	SV_MSG_LISTEN_METRICS,	/* as LISTEN, of `metrics_listen` */
 	/* front -> master */
 	SV_MSG_READY = 64,	/* workers_min workers are ready, listening */
 	SV_MSG_WANT_ZYGOTE,	/* start generation arg */

@@ -18,6 +18,13 @@
 #define SV_CONTRACT_MAX		63	/* bytes of a contract identifier */
 #define SV_REQUEST_ID_MAX	64
 
+/* How many classes of status are counted. */
+enum {
+	SV_STATUSES = 0
+#define TN_STATUS(name, class, doc) + 1
+#include "metrics.def"
+};
+
 struct sv_timings {			/* microseconds, one a phase */
 #define TN_PHASE(sym, name, doc) uint64_t sym;
 #include "phases.def"
@@ -81,6 +88,7 @@ struct sv_request {
 	bool		 probe;		/* tells whether its contract is well again */
 	unsigned	 reruns;
 	struct sv_request_operations operations;
+	uint64_t	*answers;	/* while done runs: its contract's, SV_STATUSES of them */
 	struct sv_timings timings;
 };
 

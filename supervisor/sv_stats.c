@@ -35,9 +35,8 @@ bucket_of(uint64_t us)
 	return 4 * e + s;
 }
 
-/* The greatest whole number that goes there. */
-static uint64_t
-bucket_last(unsigned bucket)
+uint64_t
+sv_histogram_last(unsigned bucket)
 {
 	unsigned e = bucket / 4, s = bucket % 4;
 
@@ -72,7 +71,7 @@ sv_histogram_quantile(const struct sv_histogram *h, double q)
 	for (i = 0; i < SV_HISTOGRAM_BUCKETS - 1; i++) {
 		seen += h->bucket[i];
 		if (seen >= rank) {
-			last = bucket_last(i);
+			last = sv_histogram_last(i);
 			return last < h->max_us ? last : h->max_us;
 		}
 	}
@@ -86,28 +85,45 @@ sv_stats_init(struct sv_stats *st)
 	st->started_us = tn_clock_us();
 }
 
-/* t may be NULL: refused before it was a request that takes time. */
 void
-sv_stats_request(struct sv_stats *st, int status, const struct sv_timings *t)
+sv_stats_answer(struct sv_stats *st, int status, const struct sv_request *rq)
 {
-	switch (status / 100) {
-	case 2:
-		st->requests_2xx++;
-		break;
-	case 3:
-		st->requests_3xx++;
-		break;
-	case 4:
-		st->requests_4xx++;
-		break;
-	case 5:
-		st->requests_5xx++;
-		break;
-	}
-	if (t == NULL)
+	const struct sv_timings *t;
+	unsigned n = 0;
+
+#define TN_STATUS(name, class, doc)						\
+	if (status / 100 == (class)) {						\
+		st->name++;							\
+		if (rq != NULL && rq->answers != NULL)				\
+			rq->answers[n]++;					\
+	}									\
+	n++;
+#include "metrics.def"
+	if (rq == NULL)
 		return;
+	t = &rq->timings;
 #define TN_PHASE(sym, name, doc) sv_histogram_add(&st->phase_##sym, t->sym);
 #include "phases.def"
+}
+
+void
+sv_stats_statuses(const struct sv_stats *st, uint64_t n[SV_STATUSES])
+{
+	unsigned i = 0;
+
+#define TN_STATUS(name, class, doc) n[i++] = st->name;
+#include "metrics.def"
+}
+
+unsigned
+sv_stats_class(unsigned n)
+{
+	static const unsigned class_of[] = {
+#define TN_STATUS(name, class, doc) class,
+#include "metrics.def"
+	};
+
+	return class_of[n];
 }
 
 static void
@@ -129,22 +145,44 @@ pack_number(msgpack_packer *pk, const char *name, uint64_t value)
 static void
 pack_phase(msgpack_packer *pk, const char *name, const struct sv_histogram *h)
 {
+	unsigned i, used = 0;
+
 	pack_text(pk, name);
-	msgpack_pack_map(pk, 5);
+	msgpack_pack_map(pk, 6);
 	pack_number(pk, "count", h->count);
 	pack_text(pk, "mean_us");
 	msgpack_pack_double(pk, h->count > 0 ? (double)h->sum_us / (double)h->count : 0);
 	pack_number(pk, "p50_us", sv_histogram_quantile(h, 0.5));
 	pack_number(pk, "p99_us", sv_histogram_quantile(h, 0.99));
 	pack_number(pk, "max_us", h->max_us);
+	pack_text(pk, "buckets");
+	for (i = 0; i < SV_HISTOGRAM_BUCKETS; i++)
+		used += h->bucket[i] > 0;
+	msgpack_pack_array(pk, used);
+	for (i = 0; i < SV_HISTOGRAM_BUCKETS; i++)
+		if (h->bucket[i] > 0) {
+			msgpack_pack_array(pk, 2);
+			msgpack_pack_uint64(pk, sv_histogram_last(i));
+			msgpack_pack_uint64(pk, h->bucket[i]);
+		}
 }
+
+/* Those of one name, by their label's values. */
+#define PACK_MEMBERS(name, n, value) do {					\
+	pack_text(pk, #name);							\
+	msgpack_pack_map(pk, n);						\
+	for (i = 0; i < (n); i++)						\
+		pack_number(pk, value(i), st->name[i]);				\
+} while (0)
 
 void
 sv_stats_pack(const struct sv_stats *st, msgpack_packer *pk)
 {
 	static const size_t nmetrics = 0
-#define TN_COUNTER(name, doc) + 1
-#define TN_GAUGE(name, doc) + 1
+#define TN_COUNTER(name, doc, ...) + 1
+#define TN_GAUGE(name, doc, ...) + 1
+#define TN_COUNTERS(name, doc, label, n, value) + 1
+#define TN_GAUGES(name, doc, label, n, value) + 1
 #include "metrics.def"
 	;
 	static const size_t nphases = 0
@@ -154,20 +192,24 @@ sv_stats_pack(const struct sv_stats *st, msgpack_packer *pk)
 #include "metrics.def"
 	;
 	struct {
-#define TN_COUNTER(name, doc) uint64_t name;
-#define TN_GAUGE(name, doc) uint64_t name;
+#define TN_COUNTER(name, doc, ...) uint64_t name;
+#define TN_GAUGE(name, doc, ...) uint64_t name;
 #include "metrics.def"
 	} now = {
-#define TN_COUNTER(name, doc) .name = st->name,
-#define TN_GAUGE(name, doc) .name = st->name,
+#define TN_COUNTER(name, doc, ...) .name = st->name,
+#define TN_GAUGE(name, doc, ...) .name = st->name,
 #include "metrics.def"
 	};
+
+	unsigned i;
 
 	/* The one gauge that moves by itself. */
 	now.uptime_seconds = (tn_clock_us() - st->started_us) / 1000000u;
 	msgpack_pack_map(pk, nmetrics + 1);
-#define TN_COUNTER(name, doc) pack_number(pk, #name, now.name);
-#define TN_GAUGE(name, doc) pack_number(pk, #name, now.name);
+#define TN_COUNTER(name, doc, ...) pack_number(pk, #name, now.name);
+#define TN_GAUGE(name, doc, ...) pack_number(pk, #name, now.name);
+#define TN_COUNTERS(name, doc, label, n, value) PACK_MEMBERS(name, n, value);
+#define TN_GAUGES(name, doc, label, n, value) PACK_MEMBERS(name, n, value);
 #include "metrics.def"
 	pack_text(pk, "phases");
 	msgpack_pack_map(pk, nphases);

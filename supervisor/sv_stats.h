@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "sv_request.h"
+#include "tn_worker_state.h"
 
 /* A histogram of microseconds: 4 buckets per power of two, relative error < 19 %. */
 #define SV_HISTOGRAM_BUCKETS 128
@@ -18,10 +19,14 @@ struct sv_histogram {
 void sv_histogram_add(struct sv_histogram *h, uint64_t us);
 /* Upper bound of the bucket that holds quantile q (0..1); 0 when empty. */
 uint64_t sv_histogram_quantile(const struct sv_histogram *h, double q);
+/* The greatest value that goes to a bucket (what is longer goes to the last one, too). */
+uint64_t sv_histogram_last(unsigned bucket);
 
 struct sv_stats {
-#define TN_COUNTER(name, doc) uint64_t name;
-#define TN_GAUGE(name, doc) uint64_t name;
+#define TN_COUNTER(name, doc, ...) uint64_t name;
+#define TN_GAUGE(name, doc, ...) uint64_t name;
+#define TN_COUNTERS(name, doc, label, n, value) uint64_t name[n];
+#define TN_GAUGES(name, doc, label, n, value) uint64_t name[n];
 #define TN_TIME(name, doc) struct sv_histogram time_##name;
 #include "metrics.def"
 #define TN_PHASE(sym, name, doc) struct sv_histogram phase_##sym;
@@ -30,11 +35,19 @@ struct sv_stats {
 };
 
 void sv_stats_init(struct sv_stats *st);
-/* Count an answered request: status class and all phases. */
-void sv_stats_request(struct sv_stats *st, int status, const struct sv_timings *t);
 /*
- * One map: every counter and gauge by name, and "phases": { name: {count, mean_us,
- * p50_us, p99_us, max_us} }, times (TN_TIME) after the phases.
+ * Count an answered request: status class, also for its contract, and all phases.
+ * rq NULL: it was refused before it was a request that takes time.
+ */
+void sv_stats_answer(struct sv_stats *st, int status, const struct sv_request *rq);
+/* The counters of all statuses, in the order of metrics.def. */
+void sv_stats_statuses(const struct sv_stats *st, uint64_t n[SV_STATUSES]);
+/* The n-th one's class, 2 to 5. */
+unsigned sv_stats_class(unsigned n);
+/*
+ * One map: every counter and gauge by name, those with a label as { value: number }, and
+ * "phases": { name: {count, mean_us, p50_us, p99_us, max_us, buckets} }, times (TN_TIME)
+ * after the phases; buckets: [greatest value in us, how many] of each that is not empty.
  */
 void sv_stats_pack(const struct sv_stats *st, msgpack_packer *pk);
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "sv_generation.h"
@@ -250,6 +251,7 @@ on_deadline(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	w->deadline_stage = 2;
+	w->cause = TN_WC_DEADLINE;
 	step(w, TN_WEV_FAULT);
 }
 
@@ -297,6 +299,7 @@ on_reply(struct sv_worker *w, const struct tn_frame_reply *f)
 	}
 	if (w->one_shot) {
 		w->retire_reason = TN_RETIRE_MODE;	/* it exits by itself */
+		w->retired = true;
 		step(w, TN_WEV_RETIRE);
 	}
 	/* Offer the worker first: it computes while the answer is written. */
@@ -483,7 +486,7 @@ sv_worker_new(struct event_base *base, const struct tn_options *opt, struct sv_g
 	if (w == NULL)
 		return NULL;
 	*w = (struct sv_worker){ .number = number, .role = role, .generation = g,
-	    .state = TN_WS_SPAWNED, .pidfd = -1, .born_us = tn_clock_us(), .base = base, .opt = opt,
+	    .state = TN_WS_SPAWNED, .cause = TN_WC_MAX, .pidfd = -1, .born_us = tn_clock_us(), .base = base, .opt = opt,
 	    .ops = ops, .arg = arg, .fd = -1, .decoder = decoder, .slots = MAP_FAILED };
 	w->out_tail = &w->out_head;
 	w->in.max = in_max(w);
@@ -636,6 +639,7 @@ void
 sv_worker_retire(struct sv_worker *w, enum tn_retire_reason why)
 {
 	w->retire_reason = why;
+	w->retired = true;
 	w->retire_pending = false;
 	step(w, TN_WEV_RETIRE);
 }
@@ -648,6 +652,22 @@ sv_worker_kill(struct sv_worker *w)
 	w->killed = true;
 	w->killed_us = tn_clock_us();
 	(void)sv_generation_signal(w->generation, w->number, SIGKILL);
+}
+
+enum tn_wcause
+sv_worker_cause(const struct sv_worker *w)
+{
+	int st = w->exit_status;
+
+	if (!w->killed && WIFEXITED(st) && WEXITSTATUS(st) == 0)
+		return w->retired ? (enum tn_wcause)w->retire_reason : TN_WC_EXIT;
+	if (w->cause != TN_WC_MAX)
+		return w->cause;
+	if (w->killed)
+		return TN_WC_PROTOCOL;
+	if (WIFSIGNALED(st))
+		return WTERMSIG(st) == SIGSYS ? TN_WC_SANDBOX : TN_WC_SIGNAL;
+	return TN_WC_EXIT;
 }
 
 void

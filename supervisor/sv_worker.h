@@ -73,6 +73,8 @@ struct sv_worker {
 	bool		 recycled;		/* somebody waits until it is replaced */
 	uint64_t	 dead_us;		/* when its state became DEAD */
 	enum tn_retire_reason retire_reason;
+	bool		 retired;		/* for that reason: it was asked to end */
+	enum tn_wcause	 cause;			/* why it was killed, if somebody said so */
 	int		 exit_status;
 	/* outstanding frames, oldest first */
 	struct sv_request *frame[TN_DEPTH_MAX];
@@ -126,6 +128,9 @@ int sv_worker_build(struct sv_worker *w, struct tn_frame *f);
 void sv_worker_retire(struct sv_worker *w, enum tn_retire_reason why);
 /* SIGKILL, once; nothing is called back before its end is reported. */
 void sv_worker_kill(struct sv_worker *w);
+
+/* Why it has ended, once exit_status is known. */
+enum tn_wcause sv_worker_cause(const struct sv_worker *w);
 
 /* What the zygote reports. */
 void sv_worker_on_spawned(struct sv_worker *w, pid_t pid, int *pidfd);

@@ -101,8 +101,8 @@ static void
 put_stats(struct tn_buf *b, const struct sv_stats *st)
 {
 	tn_buf_puts(b, "{\"phases\":0");
-#define TN_COUNTER(name, doc) tn_buf_printf(b, ",\"%s\":%llu", #name, (unsigned long long)st->name);
-#define TN_GAUGE(name, doc) tn_buf_printf(b, ",\"%s\":%llu", #name, (unsigned long long)st->name);
+#define TN_COUNTER(name, doc, ...) tn_buf_printf(b, ",\"%s\":%llu", #name, (unsigned long long)st->name);
+#define TN_GAUGE(name, doc, ...) tn_buf_printf(b, ",\"%s\":%llu", #name, (unsigned long long)st->name);
 #include "metrics.def"
 	tn_buf_printf(b, ",\"timed\":%llu}", (unsigned long long)st->phase_total.count);
 }

@@ -36,6 +36,7 @@ e2e_tests += %D%/e2e/test_security.py
 e2e_tests += %D%/e2e/test_server.py
 e2e_tests += %D%/e2e/test_pool.py
 e2e_tests += %D%/e2e/test_documents.py
+e2e_tests += %D%/e2e/test_metrics.py
 e2e_tests += %D%/e2e/test_crossing.py
 e2e_tests += %D%/e2e/test_runtime.py
 e2e_tests += %D%/e2e/test_toolchain.py

@@ -1,7 +1,7 @@
 /*
  * tables - print what the tables of common/ say, for tests/docs.
  *
- *	tables options | commands | metrics | phases | layers | methods | notices |
+ *	tables options | commands | metrics | causes | phases | layers | methods | notices |
  *	    fields | results | limits | errors | faults | frames | frame-fields
  *						"name doc", a line each
  *	tables option-help | command-help	as the programs' --help has it
@@ -39,6 +39,7 @@ static void
 commands(void)
 {
 #define TN_COMMAND(sym, name, args, doc) puts(name " " doc);
+#define TN_COMMAND_OWN(sym, name, args, doc) TN_COMMAND(sym, name, args, doc)
 #include "commands.def"
 }
 
@@ -47,15 +48,26 @@ command_help(void)
 {
 #define TN_COMMAND(sym, name, args, doc) \
 	printf("  %s%s%s\n      %s\n", name, sizeof(args) > 1 ? " " : "", args, doc);
+#define TN_COMMAND_OWN(sym, name, args, doc) TN_COMMAND(sym, name, args, doc)
 #include "commands.def"
 }
 
 static void
 metrics(void)
 {
-#define TN_COUNTER(name, doc) puts(#name " " doc);
-#define TN_GAUGE(name, doc) puts(#name " " doc);
+#define TN_COUNTER(name, doc, ...) puts(#name " " doc);
+#define TN_GAUGE(name, doc, ...) puts(#name " " doc);
+#define TN_COUNTERS(name, doc, label, n, value) puts(#name " " doc);
+#define TN_GAUGES(name, doc, label, n, value) puts(#name " " doc);
 #include "metrics.def"
+}
+
+static void
+causes(void)
+{
+#define TN_WRETIRE(sym, name, doc) puts(name " " doc);
+#define TN_WEND(sym, name, doc) puts(name " " doc);
+#include "states.def"
 }
 
 static void
@@ -146,7 +158,8 @@ main(int argc, char **argv)
 		void (*print)(void);
 	} tables[] = {
 		{ "options", options }, { "option-help", option_help }, { "commands", commands },
-		{ "command-help", command_help }, { "metrics", metrics }, { "phases", phases },
+		{ "command-help", command_help }, { "metrics", metrics }, { "causes", causes },
+		{ "phases", phases },
 		{ "layers", layers }, { "methods", methods }, { "notices", notices },
 		{ "fields", fields }, { "results", results }, { "limits", limits },
 		{ "errors", errors }, { "faults", faults }, { "frames", frames },

@@ -77,7 +77,7 @@ def test_manual_page_has_every_option():
 
 def test_manual_page_has_every_command():
     page = (BUILD / "supervisor/tana-ctl.8").read_text()
-    commands = re.findall(r'^TN_COMMAND\(\w+,\s*"(\w+)"', (SOURCE / "common/commands.def").read_text(), re.MULTILINE)
+    commands = re.findall(r'^TN_COMMAND(?:_OWN)?\(\w+,\s*"(\w+)"', (SOURCE / "common/commands.def").read_text(), re.MULTILINE)
     assert "workers" in commands and len(commands) == len(set(commands))
     for name in commands:
         assert re.search(rf"^\.It Cm {name}\b", page, re.MULTILINE), name
@@ -512,7 +512,10 @@ def ctl(server, *args):
                                   ["recycle", "0"], ["recycle", "-1"], ["recycle", "1", "2"], ["recycle", "--contract"],
                                   ["recycle", "--contract", ""], ["recycle", "99999999999"], ["reload", "a", "b"],
                                   ["stop", "now"], ["drain", "now"], ["storage", "x"], ["backup"],
-                                  ["backup", ""], ["backup", "-x"], ["backup", "a", "b"], ["--frob", "ping"], ["-s"]])
+                                  ["backup", ""], ["backup", "-x"], ["backup", "a", "b"],
+                                  ["top", "x"], ["top", "--interval"],
+                                  ["top", "--interval", "0"], ["top", "--interval=1s"], ["top", "--interval", "nan"],
+                                  ["--frob", "ping"], ["-s"]])
 def test_ctl_wrong_arguments_are_a_usage_error(args, tmp_path):
     where = [] if args in (["-s"], ["--frob", "ping"]) else ["-s", tmp_path / "none.sock"]
     done = run(CTL, *where, *args)
@@ -523,12 +526,12 @@ def test_ctl_wrong_arguments_are_a_usage_error(args, tmp_path):
 def test_ctl_help_has_every_command():
     done = run(CTL, "--help")
     assert done.returncode == 0
-    for name in ("ping", "status", "stats", "workers", "storage", "backup", "recycle", "reload", "drain", "stop"):
+    for name in ("ping", "status", "stats", "workers", "storage", "top", "backup", "recycle", "reload", "drain", "stop"):
         assert re.search(rf"^  {name}\b", done.stdout, re.MULTILINE)
     assert run(CTL, "--version").stdout.startswith("tana-ctl 0.")
 
 
-@pytest.mark.parametrize("command", ["ping", "status", "workers", "storage", "recycle", "reload", "drain", "stop"])
+@pytest.mark.parametrize("command", ["ping", "status", "workers", "storage", "top", "recycle", "reload", "drain", "stop"])
 def test_ctl_without_server_says_so_in_one_line(tmp_path, command):
     path = tmp_path / "none.sock"
     done = run(CTL, "-s", path, command)

@@ -70,16 +70,26 @@ test_extremes(void **state)
 static void
 test_status_classes(void **state)
 {
-	struct sv_timings t = { .queue = 5, .total = 7 };
+	struct sv_request rq = { .timings = { .queue = 5, .total = 7 } };
+	uint64_t contract[SV_STATUSES] = { 0 }, all[SV_STATUSES];
 	struct sv_stats st;
+	unsigned i;
 
 	(void)state;
 	sv_stats_init(&st);
-	sv_stats_request(&st, 204, &t);
-	sv_stats_request(&st, 304, &t);
-	sv_stats_request(&st, 404, NULL);
-	sv_stats_request(&st, 502, &t);
-	sv_stats_request(&st, 503, &t);
+	rq.answers = contract;
+	sv_stats_answer(&st, 204, &rq);
+	sv_stats_answer(&st, 304, &rq);
+	sv_stats_answer(&st, 404, NULL);
+	sv_stats_answer(&st, 502, &rq);
+	rq.answers = NULL;			/* a contract that is gone */
+	sv_stats_answer(&st, 503, &rq);
+	sv_stats_statuses(&st, all);
+	for (i = 0; i < SV_STATUSES; i++) {
+		assert_int_equal(sv_stats_class(i), i + 2);
+		assert_int_equal(all[i], i + 2 == 5 ? 2 : 1);
+		assert_int_equal(contract[i], i + 2 == 4 ? 0 : 1);
+	}
 	assert_int_equal(st.requests_2xx, 1);
 	assert_int_equal(st.requests_3xx, 1);
 	assert_int_equal(st.requests_4xx, 1);
@@ -114,7 +124,7 @@ is_number(const msgpack_object *o)
 static void
 test_every_metric_and_phase_is_packed(void **state)
 {
-	struct sv_timings t = { .execution = 100 };
+	struct sv_request rq = { .timings = { .execution = 100 } };
 	struct sv_stats st;
 	msgpack_sbuffer sb;
 	msgpack_packer pk;
@@ -125,16 +135,25 @@ test_every_metric_and_phase_is_packed(void **state)
 	sv_stats_init(&st);
 	st.started_us -= 3000000;
 	st.deadlines = 42;
-	sv_stats_request(&st, 200, &t);
+	sv_stats_answer(&st, 200, &rq);
+	st.workers_ended[TN_WC_SANDBOX] = 7;
+	st.workers_by_state[TN_WS_BUSY] = 3;
 	msgpack_sbuffer_init(&sb);
 	msgpack_packer_init(&pk, &sb, msgpack_sbuffer_write);
 	sv_stats_pack(&st, &pk);
 	msgpack_unpacked_init(&un);
 	assert_int_equal(msgpack_unpack_next(&un, sb.data, sb.size, NULL), MSGPACK_UNPACK_SUCCESS);
-#define TN_COUNTER(name, doc) is_number(find(&un.data, #name));
-#define TN_GAUGE(name, doc) is_number(find(&un.data, #name));
+#define TN_COUNTER(name, doc, ...) is_number(find(&un.data, #name));
+#define TN_GAUGE(name, doc, ...) is_number(find(&un.data, #name));
 #include "metrics.def"
 	assert_int_equal(find(&un.data, "deadlines")->via.u64, 42);
+#define TN_COUNTERS(name, doc, label, n, value)					\
+	assert_int_equal(find(&un.data, #name)->via.map.size, n);
+#define TN_GAUGES(name, doc, label, n, value)					\
+	assert_int_equal(find(&un.data, #name)->via.map.size, n);
+#include "metrics.def"
+	assert_int_equal(find(find(&un.data, "workers_ended"), "sandbox")->via.u64, 7);
+	assert_int_equal(find(find(&un.data, "workers_by_state"), "busy")->via.u64, 3);
 	assert_true(find(&un.data, "uptime_seconds")->via.u64 >= 3);
 	phases = find(&un.data, "phases");
 #define TN_PHASE(sym, name, doc) assert_int_equal(find(find(phases, name), "count")->via.u64, 1);
@@ -144,6 +163,11 @@ test_every_metric_and_phase_is_packed(void **state)
 	assert_int_equal(find(p, "p50_us")->via.u64, 100);
 	assert_int_equal(find(p, "p99_us")->via.u64, 100);
 	assert_int_equal(find(p, "max_us")->via.u64, 100);
+	p = find(p, "buckets");
+	assert_int_equal(p->via.array.size, 1);
+	p = &p->via.array.ptr[0];
+	assert_int_equal(p->via.array.ptr[0].via.u64, 107);	/* 2^(6 + 3/4) */
+	assert_int_equal(p->via.array.ptr[1].via.u64, 1);
 	msgpack_unpacked_destroy(&un);
 	msgpack_sbuffer_destroy(&sb);
 }

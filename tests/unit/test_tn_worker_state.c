@@ -260,6 +260,16 @@ names_are_the_tables_and_never_null(void **state)
 	assert_string_equal(tn_retire_name(TN_RETIRE_MAX), "?");
 	for (unsigned r = 0; r < TN_RETIRE_MAX; r++)
 		assert_string_not_equal(tn_retire_name(r), "?");
+	/* A worker of another build knows them by number; and a cause is a reason is a cause. */
+	assert_int_equal(TN_RETIRE_GENERATION, 8);
+#define TN_WRETIRE(sym, name, doc)						\
+	assert_int_equal(TN_RETIRE_##sym, TN_WC_##sym);				\
+	assert_string_equal(tn_wcause_name(TN_WC_##sym), name);
+#define TN_WEND(sym, name, doc)							\
+	assert_true((int)TN_WC_##sym >= (int)TN_RETIRE_MAX);			\
+	assert_string_equal(tn_wcause_name(TN_WC_##sym), name);
+#include "states.def"
+	assert_string_equal(tn_wcause_name(TN_WC_MAX), "?");
 }
 
 int
