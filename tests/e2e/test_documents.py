@@ -70,10 +70,11 @@ def test_the_examples_of_tana_ctl_work(start, tmp_path):
     asked = s.begin("GET", "/hello")
     until("it runs", lambda: any(w["state"] == "busy" for w in s.workers()))
     commands, = displays("tana-ctl.8", "EXAMPLES")
-    busy, recycle, tail = commands.splitlines()
+    busy, recycle, top, tail = commands.splitlines()
     assert shell(busy, tmp_path, path) == "hello\n"
     assert re.fullmatch(r"\d+ workers? replaced\n", shell(recycle, tmp_path, path))
     assert asked.finish().status == 200
+    assert "requests" in shell(top.replace("-interval 5", "-interval 1"), tmp_path, path)
     p = subprocess.Popen(["bash", "-c", f"exec {tail}"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
                          env={**os.environ, **path})
     try:

@@ -234,7 +234,7 @@ def test_a_crashed_worker_brings_a_new_generation_but_not_at_once(start):
     s = start({"who": WHO}, workers_min=1, zygote_lifetime_min=3)
     first = s.status()["generation"]
     begun = time.monotonic()
-    os.kill(s.workers()[0]["pid"], signal.SIGSEGV)
+    os.kill(s.workers()[0]["pid"], signal.SIGTRAP)	# no sanitizer catches it
     assert s.get("/who").json() == {"count": 1}
     until("another zygote", lambda: s.status()["generation"] > first)
     assert time.monotonic() - begun < 30
