@@ -256,7 +256,7 @@ names_are_the_tables_and_never_null(void **state)
 	assert_string_equal(tn_wstate_name(TN_WS_MAX), "?");
 	assert_string_equal(tn_wevent_name(TN_WEV_MAX), "?");
 	assert_string_equal(tn_retire_name(TN_RETIRE_REQUESTS), "requests");
-	assert_string_equal(tn_retire_name(TN_RETIRE_DRAIN), "drain");
+	assert_string_equal(tn_retire_name(TN_RETIRE_AGE), "age");
 	assert_string_equal(tn_retire_name(TN_RETIRE_MAX), "?");
 	for (unsigned r = 0; r < TN_RETIRE_MAX; r++)
 		assert_string_not_equal(tn_retire_name(r), "?");
