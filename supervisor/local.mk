@@ -32,11 +32,13 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_config.c %D%/sv_config.h \
 	%D%/sv_daemon.c %D%/sv_daemon.h \
 	%D%/sv_gossip.c %D%/sv_gossip.h \
+	%D%/sv_inherit.c %D%/sv_inherit.h \
 	%D%/sv_jail.c %D%/sv_jail.h \
 	%D%/sv_listen.c %D%/sv_listen.h \
 	%D%/sv_master.c %D%/sv_master.h \
 	%D%/sv_pidfile.c %D%/sv_pidfile.h \
 	%D%/sv_program.c %D%/sv_program.h \
+	%D%/sv_upgrade.c %D%/sv_upgrade.h \
 	%D%/sv_user.c %D%/sv_user.h \
 	%D%/sv_zygote.c %D%/sv_zygote.h
 

@@ -47,3 +47,6 @@ unit_tests += %D%/test_sv_pool
 unit_tests += %D%/test_sv_lower
 %C%_test_sv_lower_SOURCES = %D%/test_sv_lower.c
 %C%_test_sv_lower_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
+unit_tests += %D%/test_sv_upgrade
+%C%_test_sv_upgrade_SOURCES = %D%/test_sv_upgrade.c
+%C%_test_sv_upgrade_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
