@@ -110,11 +110,23 @@ open_log(int fd)
 	    (enum tn_log_level)front.opt->log_level, (enum tn_log_format)front.opt->log_format);
 }
 
+/* The text in a file of the master's (closed), or `otherwise`. */
+static const char *
+read_text(int *fd, char text[TEXT_MAX], const char *otherwise)
+{
+	ssize_t n = *fd >= 0 ? pread(*fd, text, TEXT_MAX - 1, 0) : 0;
+
+	tn_fd_close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	return n > 0 ? text : otherwise;
+}
+
 static void
-on_config(int *fd)
+on_config(int *fd, int *restart_fd)
 {
 	struct tn_options *next = read_options(fd);
 	struct tn_buf left = { 0 };
+	char restart[TEXT_MAX];
 
 	if (next == NULL) {
 		sv_control_reloaded(front.control, "the configuration could not be taken over",
@@ -122,19 +134,16 @@ on_config(int *fd)
 		tell_master(SV_MSG_CONFIG_DONE, 0);
 		return;
 	}
+	/* What needs a restart the master has left out already, and logged. */
 	tn_options_reload(front.opt, next, &left);
 	tn_options_free(&next);
+	tn_buf_fini(&left);
 	open_log(STDERR_FILENO);
-	if (left.len > 0)
-		tn_log(TN_LOG_WARN, "changed, but in force only after a restart: %.*s",
-		    (int)left.len, left.p);
 	sv_http_reload(front.http);
 	sv_contracts_reload(sv_dispatch_contracts(front.dispatch));
 	sv_pool_balance(sv_dispatch_pool(front.dispatch));
 	tn_log(TN_LOG_INFO, "configuration and contracts read again");
-	tn_buf_append(&left, "", 1);
-	sv_control_reloaded(front.control, NULL, left.failed ? "" : left.p);
-	tn_buf_fini(&left);
+	sv_control_reloaded(front.control, NULL, read_text(restart_fd, restart, ""));
 	tell_master(SV_MSG_CONFIG_DONE, 0);
 }
 
@@ -308,17 +317,6 @@ static const struct sv_control_ops control_ops = {
 	.reload = want_reload, .upgrade = want_upgrade, .drain = want_drain, .state = state,
 };
 
-/* The text in a file of the master's (closed), or `otherwise`. */
-static const char *
-read_text(int *fd, char *text, size_t size, const char *otherwise)
-{
-	ssize_t n = *fd >= 0 ? pread(*fd, text, size - 1, 0) : 0;
-
-	tn_fd_close(fd);
-	text[n > 0 ? n : 0] = '\0';
-	return n > 0 ? text : otherwise;
-}
-
 /* -- the master ------------------------------------------------------------------- */
 
 /* One message; false: the master is gone, or mad. */
@@ -364,11 +362,11 @@ on_message(const struct sv_msg *m, int *fds, int nfds)
 		sv_lower_on_dead(front.lower);
 		break;
 	case SV_MSG_CONFIG:
-		if (m->status != 0 || nfds != 1)
-			sv_control_reloaded(front.control, read_text(&fds[0], text, sizeof(text),
+		if (m->status != 0 || nfds < 1)
+			sv_control_reloaded(front.control, read_text(&fds[0], text,
 			    "the configuration stays as it was; the log says why"), NULL);
 		else
-			on_config(&fds[0]);
+			on_config(&fds[0], &fds[1]);
 		break;
 	case SV_MSG_LOG:
 		if (nfds == 1 && dup2(fds[0], STDERR_FILENO) < 0)
@@ -387,7 +385,7 @@ on_message(const struct sv_msg *m, int *fds, int nfds)
 		break;
 	case SV_MSG_UPGRADE:
 		sv_control_upgraded(front.control, m->status == 0 ? NULL :
-		    read_text(&fds[0], text, sizeof(text), "the log says why"), m->arg);
+		    read_text(&fds[0], text, "the log says why"), m->arg);
 		break;
 	default:
 		tn_log(TN_LOG_WARN, "unknown message %u from the master", m->type);

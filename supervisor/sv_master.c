@@ -272,18 +272,28 @@ config_fd(const struct tn_options *o)
 	return fd;
 }
 
+/* A text as a file in memory; -1: there is none, or no room for it. */
+static int
+text_fd(const struct tn_buf *text)
+{
+	size_t len = (size_t)bufint(text);
+	int fd = len > 0 ? tn_fd_memfd("text", len) : -1;
+
+	if (fd >= 0 && pwrite(fd, text->p, len, 0) == (ssize_t)len)
+		return fd;
+	if (fd >= 0)
+		tn_fd_close(&fd);
+	return -1;
+}
+
 /* Tell the front that something failed, and why. */
 static void
 tell_front_why(struct sv_master *m, enum sv_msg_type type, int status, const struct tn_buf *why)
 {
-	size_t len = (size_t)bufint(why);
-	int fd = len > 0 ? tn_fd_memfd("reason", len) : -1;
+	int fd = text_fd(why);
 
-	if (fd >= 0 && pwrite(fd, why->p, len, 0) != (ssize_t)len)
-		tn_fd_close(&fd);
 	tell_front(m, type, 0, status, &fd, fd >= 0 ? 1 : 0);
-	if (fd >= 0)
-		tn_fd_close(&fd);
+	tn_fd_close(&fd);
 }
 
 /* ---- children ---- */
@@ -706,7 +716,7 @@ reload(struct sv_master *m)
 {
 	struct tn_options *next;
 	struct tn_buf text = { 0 }, why = { 0 };
-	int fd;
+	int fds[2];
 
 	m->reread = true;
 	sv_daemon_reloading();
@@ -728,15 +738,18 @@ reload(struct sv_master *m)
 	if (text.len > 0)
 		tn_log(TN_LOG_WARN, "changed, but in force only after a restart: %.*s",
 		    bufint(&text), bufstr(&text));
+	fds[1] = text_fd(&text);
 	tn_buf_fini(&text);
-	if ((fd = config_fd(m->opt)) < 0) {
+	if ((fds[0] = config_fd(m->opt)) < 0) {
 		tn_log(TN_LOG_ERROR, "cannot hand the configuration on: %s", strerror(errno));
 		tell_front(m, SV_MSG_CONFIG, 0, errno != 0 ? errno : EIO, NULL, 0);
+		tn_fd_close(&fds[1]);
 		reload_done(m);
 		return;
 	}
-	tell_front(m, SV_MSG_CONFIG, 0, 0, &fd, 1);
-	tn_fd_close(&fd);
+	tell_front(m, SV_MSG_CONFIG, 0, 0, fds, fds[1] >= 0 ? 2 : 1);
+	tn_fd_close(&fds[0]);
+	tn_fd_close(&fds[1]);
 	if (m->channel < 0)
 		reload_done(m);
 }

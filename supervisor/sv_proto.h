@@ -27,7 +27,8 @@ enum sv_msg_type {
 	SV_MSG_COMPILER,	/* fd: stream socket; status != 0: failed, errno, no fd */
 	SV_MSG_COMPILER_DEAD,	/* status as of waitpid (not sent: its socket's end says it) */
 	SV_MSG_CONFIG,		/* fd: the new configuration (SIGHUP), to apply as tn_options_reload
-				   says; re-read contracts too.  status != 0: it stays; fd, if there
+				   says; re-read contracts too; a second fd: the names of options that
+				   stay as they were until a restart.  status != 0: it stays; fd, if there
 				   is one: a text that says why */
 	SV_MSG_LOG,		/* fd: the log file, opened again */
 	SV_MSG_DRAIN,		/* finish what is in progress, exit 0; arg = SV_DRAIN_RETIRE: another

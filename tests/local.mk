@@ -40,6 +40,7 @@ e2e_tests += %D%/e2e/test_runtime.py
 e2e_tests += %D%/e2e/test_toolchain.py
 e2e_tests += %D%/e2e/test_http.py
 e2e_tests += %D%/e2e/test_cli.py
+e2e_tests += %D%/e2e/test_upgrade.py
 TESTS += $(e2e_tests)
 
 # The HTTP server alone, for test_http.py.
@@ -53,6 +54,7 @@ EXTRA_DIST += \
 	%D%/e2e/run \
 	%D%/unit/run \
 	%D%/e2e/conftest.py \
+	%D%/e2e/counted.py \
 	%D%/e2e/fake_worker \
 	%D%/e2e/load.py \
 	%D%/e2e/pytest_tap.py \

@@ -294,7 +294,9 @@ ff_command(const char *cmd, struct tn_buf *b)
 		tn_buf_printf(b, "status=%d fds=%d ", m.status, nfds);
 		if (nfds == 1 && m.status != 0)		/* why */
 			ff_read_text(fds[0], b);
-		else if (nfds == 1) {
+		else if (nfds > 0) {
+			if (nfds > 1)
+				ff_read_text(fds[1], b);
 			tn_options_free(&ff.opt);
 			ff.opt = ff_options(fds[0]);
 			(void)close(fds[0]);
@@ -1032,7 +1034,7 @@ test_reload(void **state)
 	write_file(s->config, "workers_max = 70\nmemory_max = 128m\n");
 	r = ask(s, "reload");
 	/* The one may change, the other needs a restart. */
-	assert_true(has(r, "status=0 fds=1 workers_max=70 memory_max=67108864 "));
+	assert_true(has(r, "status=0 fds=2 memory_max workers_max=70 memory_max=67108864 "));
 	free(r);
 	wait_log(s, "only after a restart: memory_max");
 	write_file(s->config, "workers_max = 70\nworkers_min = nonsense\n");
