@@ -1055,6 +1055,8 @@ on_ready(struct sv_master *m)
 static void
 on_front_message(struct sv_master *m, const struct sv_msg *msg)
 {
+	static const char too_often[] = "asked too often; try again in a moment";
+	struct tn_buf often = { .p = (char *)(uintptr_t)too_often, .len = sizeof(too_often) - 1 };
 	struct child *z;
 
 	switch (msg->type) {
@@ -1078,7 +1080,7 @@ on_front_message(struct sv_master *m, const struct sv_msg *msg)
 		if (allow(&m->reloads))
 			reload(m);
 		else
-			tell_front(m, SV_MSG_CONFIG, 0, EAGAIN, NULL, 0);
+			tell_front_why(m, SV_MSG_CONFIG, EAGAIN, &often);
 		break;
 	case SV_MSG_CONFIG_DONE:
 		reload_done(m);
@@ -1087,7 +1089,7 @@ on_front_message(struct sv_master *m, const struct sv_msg *msg)
 		if (allow(&m->upgrades))
 			ask_for_upgrade(m);
 		else
-			tell_front(m, SV_MSG_UPGRADE, 0, EAGAIN, NULL, 0);
+			tell_front_why(m, SV_MSG_UPGRADE, EAGAIN, &often);
 		break;
 	case SV_MSG_WANT_DRAIN:
 		drain(m, "tana-ctl");
