@@ -41,6 +41,7 @@ e2e_tests += %D%/e2e/test_toolchain.py
 e2e_tests += %D%/e2e/test_http.py
 e2e_tests += %D%/e2e/test_cli.py
 e2e_tests += %D%/e2e/test_upgrade.py
+e2e_tests += %D%/e2e/test_install.py
 TESTS += $(e2e_tests)
 
 # The HTTP server alone, for test_http.py.
