@@ -189,11 +189,12 @@ say_no(struct tn_buf *text)
 static int
 detach(const struct sv_config *cfg, struct sv_daemon *daemon)
 {
-	if (cfg->daemon && sv_inherit_upgrade())
-		daemon->detached = 1;
-	else if (cfg->daemon)
+	if (!cfg->daemon)
+		return 0;
+	if (!sv_inherit_upgrade())
 		return sv_daemon_detach(daemon);
-	return 0;
+	daemon->detached = 1;
+	return chdir("/");
 }
 
 static int

@@ -778,6 +778,18 @@ reopen_log(struct sv_master *m)
 
 /* ---- another server takes over from us ---- */
 
+/* The i-th listening socket, of all that we have. */
+static struct sv_listener *
+socket_at(struct sv_master *m, size_t i)
+{
+	struct sv_listener *others[] = { &m->control };
+	const size_t nothers = sizeof(others) / sizeof(others[0]);
+
+	return i < m->listeners.n  ? &m->listeners.v[i] :
+	    i < m->listeners.n + nothers ? others[i - m->listeners.n] :
+					   NULL;
+}
+
 /* What the next server gets from us; sockets whose path leads elsewhere are no use to it. */
 static size_t
 to_hand_over(struct sv_master *m, struct sv_handed h[SV_INHERIT_MAX])
@@ -787,12 +799,10 @@ to_hand_over(struct sv_master *m, struct sv_handed h[SV_INHERIT_MAX])
 
 	h[n++] = (struct sv_handed){ SV_INHERIT_PIDFILE, m->up.pidfile };
 	h[n++] = (struct sv_handed){ SV_INHERIT_LOCK, sv_pidfile_fd(m->pidfile) };
-	for (i = 0; i <= m->listeners.n; i++) {
-		l = i < m->listeners.n ? &m->listeners.v[i] : &m->control;
+	for (i = 0; (l = socket_at(m, i)) != NULL; i++)
 		if (n + 1 < SV_INHERIT_MAX && sv_listener_reachable(l))
 			h[n++] = (struct sv_handed){ l->activated ? SV_INHERIT_ACTIVATED :
 				SV_INHERIT_SOCKET, l->fd };
-	}
 	return n;
 }
 
@@ -838,6 +848,7 @@ go_on(struct sv_master *m, const struct tn_buf *why)
 static void
 retire(struct sv_master *m)
 {
+	struct sv_listener *l;
 	pid_t pid = m->up.pid;
 	size_t i;
 
@@ -845,10 +856,9 @@ retire(struct sv_master *m)
 	sv_daemon_notify("MAINPID=%d", (int)pid);
 	tn_fd_close(&m->up.pidfile);
 	sv_pidfile_release(&m->pidfile);
-	for (i = 0; i < m->listeners.n; i++)
-		sv_listener_leave(&m->listeners.v[i]);
+	for (i = 0; (l = socket_at(m, i)) != NULL; i++)
+		sv_listener_leave(l);
 	sv_listen_close(&m->listeners);
-	sv_listener_leave(&m->control);
 	if (m->reread)
 		(void)kill(pid, SIGHUP);
 	if (m->reopened)
@@ -987,6 +997,7 @@ static void
 take_over(struct sv_master *m)
 {
 	struct tn_buf err = { 0 };
+	struct sv_listener *l;
 	size_t i;
 
 	if (sv_pidfile_commit(m->pidfile, &err) != 0) {
@@ -997,13 +1008,12 @@ take_over(struct sv_master *m)
 		return;
 	}
 	m->waiting = false;
-	for (i = 0; i < m->listeners.n; i++)
-		m->listeners.v[i].shared = false;
-	m->control.shared = false;
-	sv_inherit_end(true);
+	for (i = 0; (l = socket_at(m, i)) != NULL; i++)
+		l->shared = false;
 	tell_front(m, SV_MSG_SERVE, 0, 0, NULL, 0);
 	serve(m);
 	(void)sv_up_send(m->before, SV_UP_MSG_TAKEN, NULL);
+	sv_inherit_end(true);		/* the one before does not go back any more */
 	tn_buf_fini(&err);
 }
 
