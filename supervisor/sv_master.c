@@ -881,6 +881,7 @@ retire(struct sv_master *m)
 static void
 upgrade(struct sv_master *m, enum sv_up_event event)
 {
+	const bool told = m->up.state == SV_UP_HANDING;
 	struct sv_up_step step = sv_up_next(m->up.state, event);
 	struct tn_buf text = { 0 };
 
@@ -906,7 +907,9 @@ upgrade(struct sv_master *m, enum sv_up_event event)
 	case SV_UP_KILL:
 		m->up.due_us = 0;
 		if (m->up.why.len == 0)
-			tn_buf_puts(&m->up.why, event == SV_UP_OVERDUE ?
+			tn_buf_puts(&m->up.why, event == SV_UP_OVERDUE && told ?
+			    "the new server was ready, but did not take over" :
+			    event == SV_UP_OVERDUE ?
 			    "the new server was not ready in time (upgrade_timeout_ms)" :
 			    event == SV_UP_STOPPED ? "the server was asked to end" :
 			    "the new server does not keep to the order of messages");

@@ -3,7 +3,8 @@
  * SOCK_SEQPACKET socket, some with descriptors.
  *
  * The master believes the front in nothing but these requests, and each is
- * bounded: the front can at worst make it restart zygotes or end the server.
+ * bounded: the front can at worst make it restart zygotes, have the program on the disk
+ * take over, or end the server.
  */
 #ifndef SV_PROTO_H
 #define SV_PROTO_H

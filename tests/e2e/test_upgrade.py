@@ -424,6 +424,87 @@ def test_death_of_the_new_one_while_it_warms_up_changes_nothing(begin):
     s.upgrade()
 
 
+# A program that speaks as the new server does; then it does what the test says.
+SPEAKS = """#!/usr/bin/python3
+import os, socket, struct, time
+words = os.environ["TANA_INHERIT"].split()
+assert int(words[0]) == os.getpid() and words[1:4] == ["channel", "pidfile", "lock"], words
+s = socket.socket(fileno=3)
+s.setblocking(True)
+READY, TAKE, TAKEN, FAILED, STOP = 1, 2, 3, 4, 5
+def say(what, text=b""):
+    s.send(struct.pack("=II1000s", 0x74757031, what, text))
+def hear(what):
+    assert struct.unpack("=II1000s", s.recv(2000))[:2] == (0x74757031, what)
+"""
+
+
+@pytest.mark.parametrize("acts,words", [
+    ("say(TAKEN); time.sleep(1000)", ["order of messages"]),
+    ("say(READY); hear(TAKE); say(READY); time.sleep(1000)", ["order of messages"]),
+    ("say(READY); hear(TAKE); time.sleep(1000)", ["did not take over"]),
+    ("say(READY); hear(TAKE); os._exit(9)", ["exit status 9"]),
+    ("say(FAILED, b'no \\x1b[1m luck' + b'x' * 900); os._exit(1)", ["no ", " luck", "xxx"]),
+    ("s.send(b'garbage'); time.sleep(1000)", ["not ready in time"]),
+    ("s.close(); os.close(4); time.sleep(1000)", ["not ready in time"]),
+    # It has written the pid file, and dies: the file is the old one's again.
+    ("say(READY); hear(TAKE); os.write(4, b'%d\\n' % os.getpid()); os.rename(RUN + '.next', RUN); os._exit(9)",
+     ["exit status 9"]),
+], ids=["taken-unasked", "ready-twice", "hangs-at-last", "dies-at-last", "says-why", "garbage", "closes", "dies-as-holder"])
+def test_new_one_that_misbehaves_is_no_harm(begin, acts, words):
+    s = begin(upgrade_timeout_ms=2000)
+    s.replace(SPEAKS + f"RUN = '{s.run_dir}/tana-edge.pid'\n{acts}\n")
+    refused(s, *words)
+    second = subprocess.run([BUILD / "tana-edge", *s.command[1:]], capture_output=True, text=True,
+                            check=False, timeout=PATIENCE)
+    assert second.returncode == 4 and str(s.pid) in second.stderr		# it still holds the lock
+    s.replace(BUILD / "tana-edge")
+    s.upgrade()
+
+
+def test_one_server_serves_whenever_the_old_one_dies(begin):
+    s = begin()
+    s.broken = True
+    for delay in (0, 0.02, 0.05, 0.1, 0.2, 0.4):
+        before = s.pid
+        os.kill(before, signal.SIGUSR2)
+        until("the new one was started", lambda b=before: s.pid != b or
+              [p for p in descendants(b) if p.ppid == b and "--front" not in p.argv and "--zygote" not in p.argv])
+        s.family()
+        time.sleep(delay)
+        if s.pid == before:
+            os.kill(before, signal.SIGKILL)
+        if before == s.proc.pid:
+            s.proc.wait(PATIENCE)
+        until("another has taken over", lambda b=before: s.pid != b)
+        s.family()
+        assert s.get("/id?id=1").json() == {"id": "1"}
+        assert s.status()["pid"] == s.pid
+    s.ctl("stop")
+    assert not (s.run_dir / "tana-edge.pid").exists()
+
+
+def test_old_one_serves_whenever_the_new_one_dies(begin):
+    s = begin()
+    for delay in (0, 0.01, 0.02, 0.04, 0.06, 0.08):
+        before = s.pid
+        asked = subprocess.Popen([BUILD / "tana-ctl", "-s", s.run_dir / "control.sock", "upgrade"],
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        new = until("the new one was started", lambda b=before: [p for p in descendants(b) if p.ppid == b and
+                    "--front" not in p.argv and "--zygote" not in p.argv and s.pid == b])[0]
+        s.family()
+        time.sleep(delay)
+        if s.pid != before:		# too late: it is the server
+            assert asked.wait(PATIENCE) == 0
+            asked.stderr.close()
+            break
+        os.kill(new.pid, signal.SIGKILL)
+        assert asked.wait(PATIENCE) == 1 and "signal 9" in asked.stderr.read()
+        asked.stderr.close()
+        assert s.get("/id?id=1").json() == {"id": "1"}
+        assert s.pid == before == s.status()["pid"]
+
+
 # -- systemd --------------------------------------------------------------------------------
 
 ACTIVATOR = """
