@@ -693,7 +693,6 @@ drain(struct sv_master *m, const char *who)
 	}
 	if (m->draining && !m->retiring)
 		return;
-	tn_log(TN_LOG_INFO, "asked to end by %s; finishing what is in progress", who);
 	if (!m->retiring)
 		sv_daemon_notify("STOPPING=1\nSTATUS=Finishing what is in progress");
 	m->draining = true;
@@ -702,6 +701,7 @@ drain(struct sv_master *m, const char *who)
 	(void)sv_up_send(m->before, SV_UP_MSG_STOP, NULL);
 	/* While anybody holds them open, clients would connect and wait. */
 	sv_listen_close(&m->listeners);
+	tn_log(TN_LOG_INFO, "asked to end by %s; finishing what is in progress", who);
 	if (m->front.pid <= 0) {
 		end(m);
 		return;
