@@ -18,12 +18,12 @@
 #include "tn_err.h"
 #include "tn_fd.h"
 
-#define NAME_MAX_ 64
+#define UNIT_NAME_MAX 64
 
 static struct inherited {
 	int	fd;			/* -1: taken */
 	char	word[16];
-	char	name[NAME_MAX_];	/* systemd's, of its unit file */
+	char	name[UNIT_NAME_MAX];	/* systemd's, of its unit file */
 	dev_t	dev;			/* unix: its path's */
 	ino_t	ino;
 } table[SV_INHERIT_MAX];
@@ -65,8 +65,8 @@ is_listening(int fd, struct tn_buf *err)
 		return false;
 	}
 	if (!S_ISSOCK(st.st_mode) || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) != 0 ||
-	    type != SOCK_STREAM || getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) != 0 ||
-	    !listening) {
+	    type != SOCK_STREAM ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) != 0 || !listening) {
 		tn_buf_printf(err, "descriptor %d is not a listening stream socket", fd);
 		return false;
 	}
@@ -159,13 +159,14 @@ begin_activated(const char *number, const char *names, struct tn_buf *err)
 
 	n = number != NULL && *number >= '0' && *number <= '9' ? strtoul(number, &end, 10) : 0;
 	if (n == 0 || *end != '\0' || n > SV_INHERIT_MAX) {
-		tn_buf_printf(err, "not a number of descriptors: '%s'", number != NULL ? number : "");
+		tn_buf_printf(
+		    err, "not a number of descriptors: '%s'", number != NULL ? number : "");
 		return TN_EINVAL;
 	}
 	for (i = 0; i < n; i++) {
 		len = names != NULL ? strcspn(names, ":") : 0;
-		rc = add(SV_INHERIT_ACTIVATED, strlen(SV_INHERIT_ACTIVATED), names != NULL ? names : "",
-		    len, err);
+		rc = add(SV_INHERIT_ACTIVATED, strlen(SV_INHERIT_ACTIVATED),
+		    names != NULL ? names : "", len, err);
 		if (rc != 0)
 			return rc;
 		if (names != NULL)

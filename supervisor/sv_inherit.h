@@ -30,7 +30,7 @@ struct sv_address;
 #define SV_INHERIT_PIDFILE	"pidfile"	/* the next pid file, locked */
 #define SV_INHERIT_LOCK		"lock"		/* the present one: keeps its lock alive */
 #define SV_INHERIT_SOCKET	"socket"	/* listening, bound by a server */
-#define SV_INHERIT_ACTIVATED	"activated"	/* listening, bound by systemd: its path is not ours */
+#define SV_INHERIT_ACTIVATED	"activated"	/* the same, by systemd: its path is not ours */
 
 /*
  * Read the variables and unset them; take hold of the descriptors.  TN_EINVAL: they

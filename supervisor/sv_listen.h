@@ -40,8 +40,9 @@ struct sv_listeners {
 };
 
 /*
- * Bind all of them, but for those that we were started with (sv_inherit.h).  A Unix socket that nobody listens on any more is replaced;
- * one that is alive is left alone and an error.  On failure nothing is bound.
+ * Bind all of them, but for those that we were started with (sv_inherit.h).  A Unix
+ * socket that nobody listens on any more is replaced; one that is alive is left alone
+ * and an error.  On failure nothing is bound.
  */
 int sv_listen_open(struct sv_listeners *ls, const struct tn_list *addresses, struct tn_buf *err);
 /* One Unix socket with the given mode. */

@@ -27,17 +27,17 @@ enum sv_msg_type {
 	SV_MSG_ZYGOTE_DEAD,	/* arg = generation, status as of waitpid */
 	SV_MSG_COMPILER,	/* fd: stream socket; status != 0: failed, errno, no fd */
 	SV_MSG_COMPILER_DEAD,	/* status as of waitpid (not sent: its socket's end says it) */
-	SV_MSG_CONFIG,		/* fd: the new configuration (SIGHUP), to apply as tn_options_reload
-				   says; re-read contracts too; a second fd: the names of options that
-				   stay as they were until a restart.  status != 0: it stays; fd, if there
-				   is one: a text that says why */
+	SV_MSG_CONFIG,		/* fd: the new configuration (SIGHUP), to apply as
+				   tn_options_reload says; re-read contracts too; a second fd: the
+				   names of options that stay as they were until a restart.
+				   status != 0: it stays; fd, if any: a text that says why */
 	SV_MSG_LOG,		/* fd: the log file, opened again */
-	SV_MSG_DRAIN,		/* finish what is in progress, exit 0; arg = SV_DRAIN_RETIRE: another
-				   server accepts now, so idle connections may have one more request;
-				   may be followed by one without it */
+	SV_MSG_DRAIN,		/* finish what is in progress, exit 0; arg = SV_DRAIN_RETIRE:
+				   another server accepts now, so idle connections may have one
+				   more request; may be followed by one without it */
 	SV_MSG_SERVE,		/* after START with arg 1, once READY was said: begin to accept */
-	SV_MSG_UPGRADE,		/* arg = pid of the server that has taken over; status != 0: none has,
-				   fd: a text that says why */
+	SV_MSG_UPGRADE,		/* arg = pid of the server that has taken over; status != 0: none
+				   has, fd: a text that says why */
 	/* front -> master */
 	SV_MSG_READY = 64,	/* workers_min workers are ready, listening */
 	SV_MSG_WANT_ZYGOTE,	/* start generation arg */

@@ -67,9 +67,12 @@ test_any_order_of_events(void **state)
 
 	(void)state;
 	for (i = 0; i < 100000; i++) {
-		enum sv_up_event e = (enum sv_up_event)((seed = seed * 1103515245u + 12345u) >> 16) %
-		    SV_UP_EVENTS;
-		struct sv_up_step step = sv_up_next(s, e);
+		enum sv_up_event e;
+		struct sv_up_step step;
+
+		seed = seed * 1103515245u + 12345u;
+		e = (enum sv_up_event)((seed >> 16) % SV_UP_EVENTS);
+		step = sv_up_next(s, e);
 
 		s = step.next;
 		switch (step.action) {
@@ -110,7 +113,8 @@ test_messages(void **state)
 	int p[2];
 
 	(void)state;
-	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, p), 0);
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, p), 0);
 	assert_int_equal(sv_up_receive(p[0], &text), 0);
 	assert_int_equal(sv_up_send(p[1], SV_UP_MSG_READY, NULL), 0);
 	assert_int_equal(sv_up_receive(p[0], &text), SV_UP_MSG_READY);
