@@ -281,7 +281,7 @@ do_recycle(struct ctl *ctl, const char *name, int argc, char **argv)
 static int
 do_reload(struct ctl *ctl, const char *name, int argc, char **argv)
 {
-	const msgpack_object *result;
+	const msgpack_object *result, *restart;
 	struct tn_buf params = { 0 };
 	msgpack_packer pk;
 	int code;
@@ -295,7 +295,14 @@ do_reload(struct ctl *ctl, const char *name, int argc, char **argv)
 	code = params.failed ? TN_EXIT_FAILURE :
 	    call(ctl, name, (struct tn_str){ params.p, params.len }, 0, &result);
 	tn_buf_fini(&params);
-	return code != 0 ? code : say_count(result, name, "contracts", "contract", "contracts");
+	if (code != 0)
+		return code;
+	if ((restart = ctl_get(result, "restart")) != NULL && restart->type == MSGPACK_OBJECT_STR &&
+	    restart->via.str.size > 0)
+		(void)fprintf(stderr,
+		    "tana-ctl: changed, but in force only after an upgrade or a restart: %.*s\n",
+		    (int)restart->via.str.size, restart->via.str.ptr);
+	return say_count(result, name, "contracts", "contract", "contracts");
 }
 
 /* One notification: print the record, or how many there is no record of. */
@@ -403,6 +410,26 @@ do_rotate(struct ctl *ctl, const char *name, int argc, char **argv)
 	if ((generation = ctl_number(result, "generation")) < 0)
 		return flushed(TN_EPROTO, name);
 	(void)printf("generation %" PRId64 " serves\n", generation);
+	return flushed(0, name);
+}
+
+static int
+do_upgrade(struct ctl *ctl, const char *name, int argc, char **argv)
+{
+	const msgpack_object *result;
+	int64_t before, pid;
+	int code;
+
+	if ((code = no_arguments(name, argc, argv)) != 0 ||
+	    (code = call(ctl, "status", NO_PARAMS, QUICK_MS, &result)) != 0)
+		return code;
+	before = ctl_number(result, "pid");
+	if ((code = call(ctl, name, NO_PARAMS, 0, &result)) != 0)
+		return code;
+	if ((pid = ctl_number(result, "pid")) < 0)
+		return flushed(TN_EPROTO, name);
+	(void)printf("pid %" PRId64 " serves now; pid %" PRId64
+	    " finishes what it has, and ends\n", pid, before);
 	return flushed(0, name);
 }
 

@@ -46,12 +46,14 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_config.c %D%/sv_config.h \
 	%D%/sv_daemon.c %D%/sv_daemon.h \
 	%D%/sv_gossip.c %D%/sv_gossip.h \
+	%D%/sv_inherit.c %D%/sv_inherit.h \
 	%D%/sv_jail.c %D%/sv_jail.h \
 	%D%/sv_listen.c %D%/sv_listen.h \
 	%D%/sv_master.c %D%/sv_master.h \
 	%D%/sv_pidfile.c %D%/sv_pidfile.h \
 	%D%/sv_program.c %D%/sv_program.h \
 	%D%/sv_restore.c %D%/sv_restore.h \
+	%D%/sv_upgrade.c %D%/sv_upgrade.h \
 	%D%/sv_user.c %D%/sv_user.h \
 	%D%/sv_zygote.c %D%/sv_zygote.h
 
@@ -71,7 +73,7 @@ noinst_PROGRAMS += %D%/sv-mkman
 SV_MANS = %D%/tana-edge.8 %D%/tana-ctl.8 %D%/tana-edge.conf.5 %D%/tana-frames.7
 man_MANS += $(SV_MANS)
 SV_SED = sed -e 's,@CONFDIR[@],$(sysconfdir)/$(PACKAGE),g' -e 's,@SBINDIR[@],$(sbindir),g' \
-	-e 's,@BINDIR[@],$(bindir),g'
+	-e 's,@BINDIR[@],$(bindir),g' -e 's,@DEFAULTSDIR[@],$(defaultsdir),g'
 $(SV_MANS): %D%/sv-mkman$(EXEEXT) Makefile
 %D%/tana-edge.8: $(srcdir)/%D%/tana-edge.8.in
 	$(AM_V_GEN)$(SV_SED) $(srcdir)/$@.in | %D%/sv-mkman > $@.tmp && mv $@.tmp $@
@@ -83,21 +85,53 @@ $(SV_MANS): %D%/sv-mkman$(EXEEXT) Makefile
 	$(AM_V_GEN)$(SV_SED) $(srcdir)/$@.in | %D%/sv-mkman $(srcdir)/tests > $@.tmp && mv $@.tmp $@
 CLEANFILES += $(SV_MANS)
 
-# How it is started: a systemd unit and an init script, and an example of a
-# configuration.  (Their places are a package's to choose.)
+# How it is started: systemd units, an init script, directories.  Where they go is
+# configure's to say (--with-systemdsystemunitdir=DIR and its kin).
 SV_START = %D%/tana-edge.service %D%/tana-edge.init
+nodist_systemdsystemunit_DATA = %D%/tana-edge.service
+dist_systemdsystemunit_DATA = %D%/tana-edge.socket
 svexamplesdir = $(docdir)/examples
-nodist_svexamples_DATA = $(SV_START)
 dist_svexamples_DATA = %D%/tana-edge.conf
 %D%/tana-edge.service: $(srcdir)/%D%/tana-edge.service.in Makefile
 	$(AM_V_GEN)$(MKDIR_P) %D% && $(SV_SED) $(srcdir)/$@.in > $@.tmp && mv $@.tmp $@
 %D%/tana-edge.init: $(srcdir)/%D%/tana-edge.init.in Makefile
 	$(AM_V_GEN)$(MKDIR_P) %D% && $(SV_SED) $(srcdir)/$@.in > $@.tmp && chmod +x $@.tmp && mv $@.tmp $@
 CLEANFILES += $(SV_START)
+
+# Files under other names than here.  Configuration is the operator's once it is there: it is
+# not written over, and removed only as it came.
+SV_INSTALLED = \
+	init|755|%D%/tana-edge.init|$(initdir)/tana-edge \
+	once|644|$(srcdir)/%D%/tana-edge.conf|$(sysconfdir)/$(PACKAGE)/tana-edge.conf \
+	once|644|$(srcdir)/%D%/tana-edge.default|$(defaultsdir)/tana-edge \
+	once|644|$(srcdir)/%D%/tana-edge.logrotate|$(logrotatedir)/tana-edge \
+	file|644|$(srcdir)/%D%/tana-edge.tmpfiles|$(tmpfilesdir)/tana-edge.conf
+SV_EACH = set -e; for e in $(foreach i,$(SV_INSTALLED),'$(i)'); do \
+	how=$${e%%|*}; e=$${e\#*|}; mode=$${e%%|*}; e=$${e\#*|}; from=$${e%%|*}; \
+	to=$(DESTDIR)$${e\#*|};
+install-data-local: $(SV_START)
+	@$(SV_EACH) \
+	$(MKDIR_P) "$$(dirname "$$to")"; \
+	if test $$how = once && test -e "$$to"; then \
+		echo " keeping $$to"; \
+	else \
+		echo " $(INSTALL) -m $$mode $$from $$to"; \
+		$(INSTALL) -m $$mode "$$from" "$$to"; \
+	fi; done
+uninstall-hook:
+	@$(SV_EACH) \
+	if test $$how != once || cmp -s "$$from" "$$to"; then \
+		echo " rm -f $$to"; rm -f "$$to"; \
+	else \
+		echo " keeping $$to, if it is there"; \
+	fi; done
 EXTRA_DIST += \
 	%D%/tana-edge.8.in \
 	%D%/tana-ctl.8.in \
 	%D%/tana-edge.conf.5.in \
 	%D%/tana-frames.7.in \
 	%D%/tana-edge.service.in \
-	%D%/tana-edge.init.in
+	%D%/tana-edge.default \
+	%D%/tana-edge.init.in \
+	%D%/tana-edge.logrotate \
+	%D%/tana-edge.tmpfiles

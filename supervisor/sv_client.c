@@ -789,17 +789,23 @@ on_drained(evutil_socket_t fd, short what, void *arg)
 void
 sv_client_drain(struct sv_client *s, void (*cb)(void *arg), void *arg)
 {
+	if (s->draining)
+		return;
+	s->draining = true;
+	s->drain_us = tn_clock_us();
+	sv_client_retire(s, cb, arg);
+}
+
+void
+sv_client_retire(struct sv_client *s, void (*cb)(void *arg), void *arg)
+{
 	struct conn *c, *next;
 	struct tn_buf out;
 	msgpack_packer pk;
 
-	if (s->draining)
-		return;
 	if (s->accept != NULL)
 		sv_accept_rest(s->accept);
 	sv_accept_free(&s->accept);
-	s->draining = true;
-	s->drain_us = tn_clock_us();
 	s->drained = cb;
 	s->drained_arg = arg;
 	for (c = TAILQ_FIRST(&s->conns); c != NULL; c = next) {

@@ -23,6 +23,12 @@ struct sv_client *sv_client_new(struct event_base *base, const struct tn_options
 int sv_client_listen(struct sv_client *s, int *fd);
 
 /*
+ * Stop listening and tell the clients, who are served as before until they leave; when
+ * all have, cb, from the event loop.  sv_client_drain() may follow; then its cb is called.
+ */
+void sv_client_retire(struct sv_client *s, void (*cb)(void *arg), void *arg);
+
+/*
  * Stop listening, tell the clients, finish their calls; then cb, once, from the
  * event loop.
  */

@@ -55,12 +55,14 @@ struct pending {
 	uint64_t	 id;
 	bool		 notify;
 	bool		 reload;	/* waits for the master's reload */
+	bool		 upgrade;	/* waits for the master's upgrade */
 	unsigned	 count;
 };
 
 struct sv_control {
 	struct event_base *base;
-	struct sv_accept *accept;
+	int		 fd;		/* listening, until it is opened */
+	struct sv_accept *accept;	/* NULL: nobody is accepted */
 	const struct tn_options *opt;
 	struct sv_dispatch *dispatch;
 	struct sv_stats	*stats;
@@ -194,16 +196,52 @@ on_contract_reloaded(void *arg, int err, enum tn_fault fault, const char *messag
 		pending_answer(p, NULL, "contracts", 1);
 }
 
+/* { contracts: n, restart: text } */
+static void
+answer_reloaded(struct pending *p, const char *restart)
+{
+	struct tn_buf out = { 0 };
+	msgpack_packer pk;
+
+	TAILQ_REMOVE(&p->ct->pending, p, link);
+	p->ct->npending--;
+	if (p->client != NULL) {
+		tn_rpc_packer(&pk, &out);
+		tn_rpc_pack_result(&pk, p->id);
+		msgpack_pack_map(&pk, 2);
+		tn_rpc_pack_key(&pk, "contracts");
+		msgpack_pack_uint64(
+		    &pk, sv_contracts_count(sv_dispatch_contracts(p->ct->dispatch)));
+		tn_rpc_pack_key(&pk, "restart");
+		tn_rpc_pack_str(&pk, tn_str(restart));
+		client_send(p->client, p->notify, &out);
+	}
+	free(p);
+}
+
 void
-sv_control_reloaded(struct sv_control *ct, const char *error)
+sv_control_reloaded(struct sv_control *ct, const char *error, const char *restart)
 {
 	struct pending *p, *next;
 
 	for (p = TAILQ_FIRST(&ct->pending); p != NULL; p = next) {
 		next = TAILQ_NEXT(p, link);
-		if (p->reload)
-			pending_answer(p, error, "contracts",
-			    sv_contracts_count(sv_dispatch_contracts(ct->dispatch)));
+		if (p->reload && error != NULL)
+			pending_answer(p, error, NULL, 0);
+		else if (p->reload)
+			answer_reloaded(p, restart);
+	}
+}
+
+void
+sv_control_upgraded(struct sv_control *ct, const char *error, uint64_t pid)
+{
+	struct pending *p, *next;
+
+	for (p = TAILQ_FIRST(&ct->pending); p != NULL; p = next) {
+		next = TAILQ_NEXT(p, link);
+		if (p->upgrade)
+			pending_answer(p, error, "pid", pid);
 	}
 }
 
@@ -763,6 +801,22 @@ on_rotate(struct client *cl, const struct tn_rpc_call *c)
 }
 
 static void
+on_upgrade(struct client *cl, const struct tn_rpc_call *c)
+{
+	struct pending *p;
+
+	TAILQ_FOREACH(p, &cl->ct->pending, link)
+		if (p->upgrade) {
+			refuse(cl, c, "an upgrade is under way already");
+			return;
+		}
+	if ((p = pending_new(cl, c)) == NULL)
+		return;
+	p->upgrade = true;
+	cl->ct->ops->upgrade(cl->ct->arg);
+}
+
+static void
 on_drain(struct client *cl, const struct tn_rpc_call *c)
 {
 	struct tn_buf out = { 0 };
@@ -870,6 +924,38 @@ on_accept(void *arg, int fd)
 	bufferevent_enable(cl->bev, EV_READ | EV_WRITE);
 }
 
+int
+sv_control_open(struct sv_control *ct)
+{
+	ct->accept = sv_accept_new(ct->base, &ct->fd, on_accept, ct);
+	return ct->accept != NULL ? 0 : -1;
+}
+
+void
+sv_control_retire(struct sv_control *ct)
+{
+	if (ct->accept != NULL)
+		sv_accept_rest(ct->accept);
+	sv_accept_free(&ct->accept);
+	tn_fd_close(&ct->fd);
+}
+
+void
+sv_control_flush(struct sv_control *ct)
+{
+	struct client *cl;
+	struct evbuffer *out;
+	size_t n;
+
+	TAILQ_FOREACH(cl, &ct->clients, link) {
+		out = bufferevent_get_output(cl->bev);
+		n = evbuffer_get_length(out);
+		if (n > 0)
+			(void)send(bufferevent_getfd(cl->bev), evbuffer_pullup(out, -1), n,
+			    MSG_NOSIGNAL | MSG_DONTWAIT);
+	}
+}
+
 struct sv_control *
 sv_control_new(struct event_base *base, int *listen_fd, const struct tn_options *opt,
     struct sv_dispatch *dispatch, struct sv_stats *stats, const struct sv_control_ops *ops,
@@ -880,11 +966,10 @@ sv_control_new(struct event_base *base, int *listen_fd, const struct tn_options 
 	if (ct == NULL)
 		return NULL;
 	*ct = (struct sv_control){ .base = base, .opt = opt, .dispatch = dispatch,
-	    .stats = stats, .ops = ops, .arg = arg };
+	    .stats = stats, .ops = ops, .arg = arg, .fd = *listen_fd };
+	*listen_fd = -1;
 	TAILQ_INIT(&ct->clients);
 	TAILQ_INIT(&ct->pending);
-	if ((ct->accept = sv_accept_new(base, listen_fd, on_accept, ct)) == NULL)
-		sv_control_free(&ct);
 	return ct;
 }
 
@@ -910,5 +995,6 @@ sv_control_free(struct sv_control **ctp)
 		free(p);
 	}
 	sv_accept_free(&ct->accept);
+	tn_fd_close(&ct->fd);
 	free(ct);
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tn_fd.h"
@@ -90,8 +92,8 @@ sv_daemon_ready(struct sv_daemon *d, int log_fd)
 {
 	int null;
 
-	sv_daemon_notify("READY=1");
-	if (d->fd < 0)
+	sv_daemon_notify("READY=1\nMAINPID=%d\nSTATUS=Serving", (int)getpid());
+	if (!d->detached)
 		return;
 	if (log_fd >= 0)
 		(void)dup2(log_fd, STDERR_FILENO);
@@ -110,13 +112,28 @@ sv_daemon_failed(struct sv_daemon *d, enum tn_exit code)
 }
 
 void
-sv_daemon_notify(const char *state)
+sv_daemon_reloading(void)
 {
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	sv_daemon_notify("RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=Reading the configuration",
+	    (unsigned long long)now.tv_sec * 1000000u + (unsigned long long)now.tv_nsec / 1000u);
+}
+
+void
+sv_daemon_notify(const char *fmt, ...)
+{
+	char state[512];
+	va_list ap;
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	size_t n;
 	int fd;
 
+	va_start(ap, fmt);
+	(void)vsnprintf(state, sizeof(state), fmt, ap);
+	va_end(ap);
 	if (path == NULL || (*path != '/' && *path != '@') ||
 	    (n = strlen(path)) >= sizeof(un.sun_path))
 		return;

@@ -39,6 +39,7 @@
 
 #define LISTEN_MAX	64
 #define CONFIG_MAX	(1u << 20)
+#define TEXT_MAX	4096	/* of the master's explanations */
 #define MASTER_WAIT_MS	5000	/* the master reads its socket within it, or is stuck */
 
 static struct front {
@@ -58,8 +59,9 @@ static struct front {
 	int		 contracts, control_fd, state_dir, client_fd;
 	int		 listen[LISTEN_MAX], listen_metrics[LISTEN_MAX];
 	unsigned	 nlisten, nlisten_metrics;
-	bool		 ready, draining;
-	unsigned	 busy;		/* of what drains */
+	bool		 held;		/* another server serves: accept nothing before SERVE */
+	bool		 ready, draining, retiring;
+	bool		 http_drained, client_drained;
 	int		 status;
 } front = { .master = -1, .contracts = -1, .control_fd = -1, .state_dir = -1, .client_fd = -1 };
 
@@ -118,41 +120,72 @@ open_log(int fd)
 	    (enum tn_log_level)front.opt->log_level, (enum tn_log_format)front.opt->log_format);
 }
 
+/* The text in a file of the master's (closed), or `otherwise`. */
+static const char *
+read_text(int *fd, char text[TEXT_MAX], const char *otherwise)
+{
+	ssize_t n = *fd >= 0 ? pread(*fd, text, TEXT_MAX - 1, 0) : 0;
+
+	tn_fd_close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	return n > 0 ? text : otherwise;
+}
+
 static void
-on_config(int *fd)
+on_config(int *fd, int *restart_fd)
 {
 	struct tn_options *next = read_options(fd);
 	struct tn_buf left = { 0 };
+	char restart[TEXT_MAX];
 
 	if (next == NULL) {
-		sv_control_reloaded(front.control, "the configuration could not be taken over");
+		sv_control_reloaded(front.control, "the configuration could not be taken over",
+		    NULL);
+		tell_master(SV_MSG_CONFIG_DONE, 0);
 		return;
 	}
+	/* What needs a restart the master has left out already, and logged. */
 	tn_options_reload(front.opt, next, &left);
 	tn_options_free(&next);
-	open_log(STDERR_FILENO);
-	if (left.len > 0)
-		tn_log(TN_LOG_WARN, "changed, but in force only after a restart: %.*s",
-		    (int)left.len, left.p);
 	tn_buf_fini(&left);
+	open_log(STDERR_FILENO);
 	sv_http_reload(front.http);
 	sv_contracts_reload(sv_dispatch_contracts(front.dispatch));
 	sv_pool_balance(sv_dispatch_pool(front.dispatch));
 	tn_log(TN_LOG_INFO, "configuration and contracts read again");
-	sv_control_reloaded(front.control, NULL);
+	sv_control_reloaded(front.control, NULL, read_text(restart_fd, restart, ""));
+	tell_master(SV_MSG_CONFIG_DONE, 0);
 }
 
 /* -- the end --------------------------------------------------------------------- */
 
 static void
-on_drained(void *arg)
+drained(void)
 {
-	(void)arg;
-	if (--front.busy > 0)
+	if (!front.http_drained || !front.client_drained)
 		return;
 	tn_log(TN_LOG_INFO, "all requests are finished");
 	finish(TN_EXIT_OK);
 }
+
+/* Both may come twice, if a drain follows when the server was retired. */
+static void
+on_http_drained(void *arg)
+{
+	(void)arg;
+	front.http_drained = true;
+	drained();
+}
+
+static void
+on_client_drained(void *arg)
+{
+	(void)arg;
+	front.client_drained = true;
+	drained();
+}
+
+static void drain(void);
 
 static void
 on_drain_timeout(evutil_socket_t fd, short what, void *arg)
@@ -160,47 +193,99 @@ on_drain_timeout(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	(void)arg;
+	if (front.retiring) {
+		drain();
+		return;
+	}
 	tn_log(TN_LOG_WARN, "requests are still in progress after drain_timeout_ms; "
 	    "ending all the same");
 	finish(TN_EXIT_OK);
 }
 
 static void
-drain(void)
+add_drain_timer(void)
 {
 	struct timeval tv = { front.opt->drain_timeout_ms / 1000,
 	    front.opt->drain_timeout_ms % 1000 * 1000 };
 
-	if (front.draining)
+	evtimer_add(front.ev_drain, &tv);
+}
+
+static void
+drain(void)
+{
+	if (front.draining && !front.retiring)
 		return;
 	front.draining = true;
+	front.retiring = false;
 	if (!front.ready) {
 		finish(TN_EXIT_OK);
 		return;
 	}
 	tn_log(TN_LOG_INFO, "finishing what is in progress");
-	evtimer_add(front.ev_drain, &tv);
-	front.busy = 2;
+	add_drain_timer();
 	sv_metrics_drain(front.metrics);
-	sv_http_drain(front.http, on_drained, NULL);
-	sv_client_drain(front.client, on_drained, NULL);
+	sv_http_drain(front.http, on_http_drained, NULL);
+	sv_client_drain(front.client, on_client_drained, NULL);
+}
+
+/* Another server accepts.  Idle clients may be about to send: they get one more answer. */
+static void
+retire(void)
+{
+	if (front.draining)
+		return;
+	if (!front.ready) {
+		finish(TN_EXIT_OK);
+		return;
+	}
+	front.draining = front.retiring = true;
+	tn_log(TN_LOG_INFO, "another server has taken over; finishing what is in progress");
+	add_drain_timer();
+	sv_metrics_drain(front.metrics);
+	sv_control_retire(front.control);
+	sv_http_retire(front.http, on_http_drained, NULL);
+	sv_client_retire(front.client, on_client_drained, NULL);
 }
 
 /* -- what the dispatcher, the compiler's client and the control socket ask for ----- */
 
 static void
-on_ready(void *arg)
+listen_for_metrics(void)
 {
 	unsigned i;
 
-	(void)arg;
+	for (i = 0; i < front.nlisten_metrics; i++)
+		if (sv_metrics_listen(front.metrics, front.listen_metrics[i]) != 0)
+			tn_fatal(TN_EXIT_FAILURE, "cannot listen: %s", strerror(errno));
+}
+
+static void
+serve(void)
+{
+	unsigned i;
+
 	for (i = 0; i < front.nlisten; i++)
 		if (sv_http_listen(front.http, front.listen[i]) != 0)
 			tn_fatal(TN_EXIT_FAILURE, "cannot listen: %s", strerror(errno));
-	if (sv_client_listen(front.client, &front.client_fd) != 0)
+	if (sv_client_listen(front.client, &front.client_fd) != 0 ||
+	    (front.held && sv_control_open(front.control) != 0))
 		tn_fatal(TN_EXIT_FAILURE, "out of memory");
+	if (front.held)
+		listen_for_metrics();
+	front.held = false;
 	front.ready = true;
 	tn_log(TN_LOG_INFO, "serving");
+}
+
+static void
+on_ready(void *arg)
+{
+	(void)arg;
+	if (front.held)
+		tn_log(TN_LOG_INFO, "ready to take over");
+	else
+		serve();
 	tell_master(SV_MSG_READY, 0);
 }
 
@@ -253,6 +338,13 @@ want_reload(void *arg)
 }
 
 static void
+want_upgrade(void *arg)
+{
+	(void)arg;
+	tell_master(SV_MSG_WANT_UPGRADE, 0);
+}
+
+static void
 want_drain(void *arg)
 {
 	(void)arg;
@@ -267,7 +359,7 @@ state(void *arg)
 }
 
 static const struct sv_control_ops control_ops = {
-	.reload = want_reload, .drain = want_drain, .state = state,
+	.reload = want_reload, .upgrade = want_upgrade, .drain = want_drain, .state = state,
 };
 
 /* -- the master ------------------------------------------------------------------- */
@@ -295,6 +387,7 @@ static void
 on_message(const struct sv_msg *m, int *fds, int nfds)
 {
 	struct sv_pool *pool = sv_dispatch_pool(front.dispatch);
+	char text[TEXT_MAX];
 
 	switch (m->type) {
 	case SV_MSG_ZYGOTE:
@@ -314,11 +407,11 @@ on_message(const struct sv_msg *m, int *fds, int nfds)
 		sv_lower_on_dead(front.lower);
 		break;
 	case SV_MSG_CONFIG:
-		if (m->status != 0 || nfds != 1)
-			sv_control_reloaded(front.control,
-			    "the configuration stays as it was; the log says why");
+		if (m->status != 0 || nfds < 1)
+			sv_control_reloaded(front.control, read_text(&fds[0], text,
+			    "the configuration stays as it was; the log says why"), NULL);
 		else
-			on_config(&fds[0]);
+			on_config(&fds[0], &fds[1]);
 		break;
 	case SV_MSG_LOG:
 		if (nfds == 1 && dup2(fds[0], STDERR_FILENO) < 0)
@@ -326,7 +419,18 @@ on_message(const struct sv_msg *m, int *fds, int nfds)
 			    strerror(errno));
 		break;
 	case SV_MSG_DRAIN:
-		drain();
+		if (m->arg == SV_DRAIN_RETIRE)
+			retire();
+		else
+			drain();
+		break;
+	case SV_MSG_SERVE:
+		if (front.held)
+			serve();
+		break;
+	case SV_MSG_UPGRADE:
+		sv_control_upgraded(front.control, m->status == 0 ? NULL :
+		    read_text(&fds[0], text, "the log says why"), m->arg);
 		break;
 	default:
 		tn_log(TN_LOG_WARN, "unknown message %u from the master", m->type);
@@ -370,6 +474,7 @@ receive_start(void)
 	front.control_fd = fds[2];
 	front.state_dir = fds[3];
 	front.client_fd = fds[4];
+	front.held = m.arg == 1;
 	front.opt = read_options(&fds[0]);
 	if (front.opt == NULL)
 		exit(TN_EXIT_FAILURE);
@@ -420,8 +525,6 @@ set_signals(void)
 int
 sv_front_main(int master_fd)
 {
-	unsigned i;
-
 	front.master = master_fd;
 	tn_log_open("front", STDERR_FILENO, TN_LOG_INFO, TN_LOG_TEXT);
 	set_signals();
@@ -453,17 +556,18 @@ sv_front_main(int master_fd)
 	front.ev_master = event_new(front.base, front.master, EV_READ | EV_PERSIST, on_master,
 	    NULL);
 	front.ev_drain = evtimer_new(front.base, on_drain_timeout, NULL);
-	if (front.control == NULL || front.ev_master == NULL || front.ev_drain == NULL)
+	if (front.control == NULL || front.ev_master == NULL || front.ev_drain == NULL ||
+	    (!front.held && sv_control_open(front.control) != 0))
 		tn_fatal(TN_EXIT_FAILURE, "out of memory");
 	tn_fd_nonblock(front.master);
 	event_add(front.ev_master, NULL);
 	/* From the beginning: what goes wrong before it serves can be seen there, too. */
-	for (i = 0; i < front.nlisten_metrics; i++)
-		if (sv_metrics_listen(front.metrics, front.listen_metrics[i]) != 0)
-			tn_fatal(TN_EXIT_FAILURE, "cannot listen: %s", strerror(errno));
+	if (!front.held)
+		listen_for_metrics();
 	sv_pool_start(sv_dispatch_pool(front.dispatch));
 	if (event_base_dispatch(front.base) < 0)
 		tn_fatal(TN_EXIT_FAILURE, "the event loop failed");
+	sv_control_flush(front.control);
 	sv_storage_close(&front.storage);
 	return front.status;
 }

@@ -387,22 +387,30 @@ on_drained(evutil_socket_t fd, short what, void *arg)
 }
 
 void
+sv_http_retire(struct sv_http *h, void (*cb)(void *arg), void *arg)
+{
+	struct sv_http_listener *l;
+
+	h->drained = cb;
+	h->drained_arg = arg;
+	if (!h->draining) {
+		/* Who is in the backlog has connected, as far as he knows. */
+		if (!h->paused)
+			TAILQ_FOREACH(l, &h->listeners, link)
+				on_accept(l->fd, EV_READ, l);
+		h->draining = true;
+		close_listeners(h);
+		event_del(h->ev_pause);
+	}
+	check_drained(h);
+}
+
+void
 sv_http_drain(struct sv_http *h, void (*cb)(void *arg), void *arg)
 {
 	struct sv_http_conn *c, *next;
-	struct sv_http_listener *l;
 
-	if (h->draining)
-		return;
-	/* Who is in the backlog has connected, as far as he knows. */
-	if (!h->paused)
-		TAILQ_FOREACH(l, &h->listeners, link)
-			on_accept(l->fd, EV_READ, l);
-	h->draining = true;
-	h->drained = cb;
-	h->drained_arg = arg;
-	close_listeners(h);
-	event_del(h->ev_pause);
+	sv_http_retire(h, cb, arg);
 	for (c = TAILQ_FIRST(&h->conns); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, link);
 		sv_http_conn_on_drain(c);

@@ -33,6 +33,12 @@ void sv_http_reload(struct sv_http *h);
  */
 void sv_http_drain(struct sv_http *h, void (*cb)(void *arg), void *arg);
 
+/*
+ * Stop listening, but leave idle connections for one more request, whose answer closes
+ * them.  sv_http_drain() may follow; then its cb is called, and this one is not.
+ */
+void sv_http_retire(struct sv_http *h, void (*cb)(void *arg), void *arg);
+
 /* Close everything; requests that are with the dispatcher are cancelled. */
 void sv_http_free(struct sv_http **h);
 

@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "sv_inherit.h"
 #include "tn_err.h"
 #include "tn_fd.h"
 
@@ -163,6 +164,10 @@ listen_tcp(struct sv_listener *l, const struct sv_address *a, const char *text, 
 	struct sv_address any;
 	int fd, error;
 
+	if ((l->fd = sv_inherit_socket(a, &l->activated)) >= 0) {
+		l->shared = sv_inherit_upgrade();
+		return 0;
+	}
 	fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 && errno == EAFNOSUPPORT && a->both) {
 		/* A kernel without IPv6: what is left of "all addresses". */
@@ -227,6 +232,25 @@ remove_stale(const struct sv_address *a, const char *path, struct tn_buf *err)
 	return 0;
 }
 
+/* It is bound already; its path is ours, unless it is systemd's. */
+static int
+listen_inherited(struct sv_listener *l, const char *path, struct tn_buf *err)
+{
+	struct stat st;
+
+	l->shared = sv_inherit_upgrade();
+	if (l->activated)
+		return 0;
+	if (lstat(path, &st) != 0 || (l->path = strdup(path)) == NULL) {
+		tn_buf_printf(err, "cannot take over unix:%s: %s", path, strerror(errno));
+		tn_fd_close(&l->fd);
+		return TN_ESYS;
+	}
+	l->dev = st.st_dev;
+	l->ino = st.st_ino;
+	return 0;
+}
+
 int
 sv_listen_unix(struct sv_listener *l, const char *path, mode_t mode, struct tn_buf *err)
 {
@@ -239,6 +263,8 @@ sv_listen_unix(struct sv_listener *l, const char *path, mode_t mode, struct tn_b
 	memset(&a, 0, sizeof(a));
 	if ((rc = parse_unix(&a, path, err)) != 0)
 		return rc;
+	if ((l->fd = sv_inherit_socket(&a, &l->activated)) >= 0)
+		return listen_inherited(l, path, err);
 	if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0) {
 		tn_buf_printf(err, "cannot make a socket: %s", strerror(errno));
 		return TN_ESYS;
@@ -310,18 +336,29 @@ fail:
 	return rc;
 }
 
-void
-sv_listener_close(struct sv_listener *l)
+bool
+sv_listener_reachable(const struct sv_listener *l)
 {
 	struct stat st;
 
-	if (l->path != NULL) {
-		if (lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
-			(void)unlink(l->path);
-		free(l->path);
-		l->path = NULL;
-	}
+	return l->path == NULL ||
+	    (lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino);
+}
+
+void
+sv_listener_leave(struct sv_listener *l)
+{
+	free(l->path);
+	l->path = NULL;
 	tn_fd_close(&l->fd);
+}
+
+void
+sv_listener_close(struct sv_listener *l)
+{
+	if (l->path != NULL && !l->shared && sv_listener_reachable(l))
+		(void)unlink(l->path);
+	sv_listener_leave(l);
 }
 
 void

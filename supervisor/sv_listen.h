@@ -30,6 +30,8 @@ struct sv_listener {
 	char		*path;		/* unix: to remove at the end, if it is still ours */
 	dev_t		 dev;
 	ino_t		 ino;
+	bool		 shared;	/* a server before us has it too: its path stays */
+	bool		 activated;	/* systemd's: no path of ours */
 };
 
 struct sv_listeners {
@@ -38,13 +40,18 @@ struct sv_listeners {
 };
 
 /*
- * Bind all of them.  A Unix socket that nobody listens on any more is replaced;
- * one that is alive is left alone and an error.  On failure nothing is bound.
+ * Bind all of them, but for those that we were started with (sv_inherit.h).  A Unix
+ * socket that nobody listens on any more is replaced; one that is alive is left alone
+ * and an error.  On failure nothing is bound.
  */
 int sv_listen_open(struct sv_listeners *ls, const struct tn_list *addresses, struct tn_buf *err);
 /* One Unix socket with the given mode. */
 int sv_listen_unix(struct sv_listener *l, const char *path, mode_t mode, struct tn_buf *err);
 
+/* Is the socket still the one that its path leads to?  (Others have no path: true.) */
+bool sv_listener_reachable(const struct sv_listener *l);
+/* Close; whoever took it over keeps the path. */
+void sv_listener_leave(struct sv_listener *l);
 /* Close, and remove Unix sockets that are still ours. */
 void sv_listener_close(struct sv_listener *l);
 void sv_listen_close(struct sv_listeners *ls);

@@ -17,11 +17,14 @@
 #include "sv_config.h"
 #include "sv_daemon.h"
 #include "sv_front.h"
+#include "sv_inherit.h"
 #include "sv_master.h"
 #include "sv_program.h"
 #include "sv_proto.h"
 #include "sv_restore.h"
+#include "sv_upgrade.h"
 #include "sv_user.h"
+#include "tn_fd.h"
 #include "tn_log.h"
 #include "tn_options.h"
 
@@ -83,7 +86,8 @@ help(void)
 	    "                           contracts' data, while no server runs\n"
 	    "\n"
 	    "Signals: TERM and INT finish what is in progress and end (a second one: at once),\n"
-	    "HUP reads configuration and contracts again, USR1 opens the log file again.\n"
+	    "HUP reads configuration and contracts again, USR1 opens the log file again,\n"
+	    "USR2 has the program on the disk take over.\n"
 	    "\n"
 	    "Options:\n",
 	    stdout);
@@ -175,17 +179,45 @@ check(const struct tn_options *o, struct tn_buf *err)
 	return geteuid() != 0 ? 0 : sv_user_pair(&user, &worker_user, o->user, o->worker_user, err);
 }
 
+/* Whoever wants us to take over hears it too. */
+static void
+say_no(struct tn_buf *text)
+{
+	int channel = sv_inherit_take(SV_INHERIT_CHANNEL);
+
+	tn_buf_append(text, "", 1);
+	(void)fprintf(stderr, "tana-edge: %s\n", text->failed ? "out of memory" : text->p);
+	(void)sv_up_send(channel, SV_UP_MSG_FAILED, text->failed ? "out of memory" : text->p);
+	tn_fd_close(&channel);
+}
+
+/* The server that we take over from has gone to the background, if we are to. */
 static int
-act(enum action action, struct sv_config *cfg, const char *backup)
+detach(const struct sv_config *cfg, struct sv_daemon *daemon)
+{
+	if (!cfg->daemon)
+		return 0;
+	if (!sv_inherit_upgrade())
+		return sv_daemon_detach(daemon);
+	daemon->detached = 1;
+	return chdir("/");
+}
+
+static int
+act(enum action action, struct sv_config *cfg, const char *backup, char *const *argv)
 {
 	struct sv_daemon daemon = SV_DAEMON_NONE;
 	struct tn_options *o = NULL;
 	struct tn_buf text = { 0 };
 	int code = TN_EXIT_OK;
 
-	if (sv_config_load(cfg, &o, &text) != 0 || (action == CHECK && check(o, &text) != 0)) {
-		(void)fprintf(stderr, "tana-edge: %.*s\n", text.p != NULL ? (int)text.len : 0,
-		    text.p != NULL ? text.p : "");
+	daemon.argv = argv;
+	if (action == RUN && sv_inherit_begin(&text) != 0) {
+		say_no(&text);
+		code = TN_EXIT_FAILURE;
+	} else if (sv_config_load(cfg, &o, &text) != 0 ||
+	    (action == CHECK && check(o, &text) != 0)) {
+		say_no(&text);
 		code = TN_EXIT_CONFIG;
 	} else if (action == CHECK) {
 		(void)printf("the configuration is right%s%s\n", cfg->path != NULL ? ": " : "",
@@ -200,7 +232,7 @@ act(enum action action, struct sv_config *cfg, const char *backup)
 		tn_buf_puts(&text, "\n");
 		put(&text, code == TN_EXIT_OK ? stdout : stderr);
 		code = flushed((enum tn_exit)code);
-	} else if (cfg->daemon && sv_daemon_detach(&daemon) != 0) {
+	} else if (detach(cfg, &daemon) != 0) {
 		perror("tana-edge: cannot go to the background");
 		code = TN_EXIT_FAILURE;
 		sv_daemon_failed(&daemon, TN_EXIT_FAILURE);
@@ -279,7 +311,7 @@ main(int argc, char **argv)
 		code = TN_EXIT_CONFIG;
 		goto out;
 	}
-	code = show_version ? version(&cfg) : act(action, &cfg, backup);
+	code = show_version ? version(&cfg) : act(action, &cfg, backup, argv);
 out:
 	sv_config_fini(&cfg);
 	tn_buf_fini(&err);

@@ -26,11 +26,13 @@
 #include "sv_child.h"
 #include "sv_compiler.h"
 #include "sv_gossip.h"
+#include "sv_inherit.h"
 #include "sv_listen.h"
 #include "sv_pidfile.h"
 #include "sv_policy.h"
 #include "sv_program.h"
 #include "sv_proto.h"
+#include "sv_upgrade.h"
 #include "sv_user.h"
 #include "sv_zygote.h"
 #include "tn_clock.h"
@@ -45,6 +47,7 @@
 #define TERM_AGAIN_US	500000u	/* one kill(1) of a process and its group is one SIGTERM, not two */
 #define BIND_TRIES	60	/* a dead master's front may live on for a moment */
 #define BIND_PAUSE_US	50000u
+#define TAKE_US	(5u * 1000000u)	/* a server that is ready takes over within it */
 #define FDS_SPARE	1024u	/* the front's: control clients, its own */
 
 /* A request of the front may be made `burst` times at once, then every `every_us`. */
@@ -85,15 +88,24 @@ struct sv_master {
 	struct child	 zygote[ZYGOTES_MAX];
 	struct child	 compiler;
 	bool		 compiler_wanted;	/* as soon as the old one is reaped */
-	struct bucket	 zygotes, compilers, reloads;
+	struct bucket	 zygotes, compilers, reloads, upgrades;
 	struct tn_log_limit gossip;	/* records that the front can make us write */
 
-	bool		 was_ready, draining, done;
+	/* Another server takes over from us (sv_upgrade.h). */
+	struct sv_upgrade up;
+	char		*program;
+	bool		 reread, reopened, stop_next;	/* meanwhile: it is told when it serves */
+	/* We take over from another. */
+	int		 before;	/* the channel to it; -1: none, or it has ended */
+	bool		 waiting;	/* it still serves */
+
+	bool		 reloading;	/* the front has yet to say that it is done */
+	bool		 was_ready, draining, retiring, done;
 	uint64_t	 drain_due_us, term_us;	/* term: the first SIGTERM's time */
 	enum tn_exit	 code;
 };
 
-static volatile sig_atomic_t got_term, got_hup, got_usr1, got_chld;
+static volatile sig_atomic_t got_term, got_hup, got_usr1, got_usr2, got_chld;
 
 static void
 on_signal(int sig)
@@ -109,13 +121,16 @@ on_signal(int sig)
 	case SIGUSR1:
 		got_usr1 = 1;
 		break;
+	case SIGUSR2:
+		got_usr2 = 1;
+		break;
 	case SIGCHLD:
 		got_chld = 1;
 		break;
 	}
 }
 
-static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD };
+static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD };
 #define NSIGNALS (sizeof(signals) / sizeof(signals[0]))
 
 /* ---- saying what is wrong ---- */
@@ -133,6 +148,8 @@ complain(const struct sv_master *m, const char *fmt, ...)
 	tn_log(TN_LOG_ERROR, "%s", text);
 	if (!m->was_ready && strcmp(m->opt->log, "stderr") != 0)
 		(void)fprintf(stderr, "tana-edge: %s\n", text);
+	if (m->waiting)
+		(void)sv_up_send(m->before, SV_UP_MSG_FAILED, text);
 }
 
 static int
@@ -255,6 +272,30 @@ config_fd(const struct tn_options *o)
 	return fd;
 }
 
+/* A text as a file in memory; -1: there is none, or no room for it. */
+static int
+text_fd(const struct tn_buf *text)
+{
+	size_t len = (size_t)bufint(text);
+	int fd = len > 0 ? tn_fd_memfd("text", len) : -1;
+
+	if (fd >= 0 && pwrite(fd, text->p, len, 0) == (ssize_t)len)
+		return fd;
+	if (fd >= 0)
+		tn_fd_close(&fd);
+	return -1;
+}
+
+/* Tell the front that something failed, and why. */
+static void
+tell_front_why(struct sv_master *m, enum sv_msg_type type, int status, const struct tn_buf *why)
+{
+	int fd = text_fd(why);
+
+	tell_front(m, type, 0, status, &fd, fd >= 0 ? 1 : 0);
+	tn_fd_close(&fd);
+}
+
 /* ---- children ---- */
 
 static void
@@ -362,7 +403,7 @@ start_front(struct sv_master *m, struct tn_buf *err)
 	fds[2] = m->control.fd;
 	fds[3] = m->state_fd;
 	fds[4] = m->client.fd;
-	tell_front(m, SV_MSG_START, 0, 0, fds, 5);
+	tell_front(m, SV_MSG_START, m->waiting, 0, fds, 5);
 	for (i = 0; i < m->listeners.n; i++)
 		tell_front(m, SV_MSG_LISTEN, i, 0, &m->listeners.v[i].fd, 1);
 	for (i = 0; i < m->metrics.n; i++)
@@ -411,6 +452,26 @@ kill_helpers(struct sv_master *m)
 	m->compiler_wanted = false;
 }
 
+/* The front is gone, in order.  Whoever waits for our end waits for the one before us too. */
+static void
+end(struct sv_master *m)
+{
+	if (m->before < 0) {
+		m->done = true;
+		return;
+	}
+	m->drain_due_us = tn_clock_us() +
+	    ((uint64_t)m->opt->drain_timeout_ms + 2 * DRAIN_SLACK_MS) * 1000u;
+}
+
+static void
+reload_done(struct sv_master *m)
+{
+	if (m->reloading)
+		sv_daemon_notify("READY=1\nSTATUS=Serving");
+	m->reloading = false;
+}
+
 static void
 on_front_death(struct sv_master *m, int status)
 {
@@ -423,12 +484,13 @@ on_front_death(struct sv_master *m, int status)
 	tn_fd_close(&m->channel);
 	kill_helpers(m);
 	m->front_ready = false;
+	reload_done(m);
 	if (m->draining) {
 		if (code != 0)
 			tn_log(TN_LOG_ERROR, "the front did not end in order: %.*s", bufint(&how),
 			    bufstr(&how));
 		m->code = code == 0 ? TN_EXIT_OK : TN_EXIT_FAILURE;
-		m->done = true;
+		end(m);
 	} else if (!m->was_ready) {
 		complain(m, "the server cannot serve: the front ended while it started: %.*s%s",
 		    bufint(&how), bufstr(&how),
@@ -599,6 +661,8 @@ on_compiler_death(struct sv_master *m, int status)
 		start_compiler(m);
 }
 
+static void on_next_death(struct sv_master *m, int status);
+
 static void
 reap(struct sv_master *m)
 {
@@ -611,6 +675,8 @@ reap(struct sv_master *m)
 			on_front_death(m, status);
 		else if (pid == m->compiler.pid)
 			on_compiler_death(m, status);
+		else if (pid == m->up.pid)
+			on_next_death(m, status);
 		else
 			for (i = 0; i < ZYGOTES_MAX; i++)
 				if (pid == m->zygote[i].pid)
@@ -620,19 +686,29 @@ reap(struct sv_master *m)
 
 /* ---- what is asked of us ---- */
 
+static void upgrade(struct sv_master *m, enum sv_up_event event);
+
 static void
 drain(struct sv_master *m, const char *who)
 {
-	if (m->draining)
+	if (m->up.state == SV_UP_HANDING) {
+		m->stop_next = true;	/* who serves in a moment cannot be told yet */
 		return;
+	}
+	if (m->draining && !m->retiring)
+		return;
+	if (!m->retiring)
+		sv_daemon_notify("STOPPING=1\nSTATUS=Finishing what is in progress");
 	m->draining = true;
-	tn_log(TN_LOG_INFO, "asked to end by %s; finishing what is in progress", who);
-	sv_daemon_notify("STOPPING=1");
+	m->retiring = false;
+	upgrade(m, SV_UP_STOPPED);
+	(void)sv_up_send(m->before, SV_UP_MSG_STOP, NULL);
 	/* While anybody holds them open, clients would connect and wait. */
 	sv_listen_close(&m->listeners);
 	sv_listen_close(&m->metrics);
+	tn_log(TN_LOG_INFO, "asked to end by %s; finishing what is in progress", who);
 	if (m->front.pid <= 0) {
-		m->done = true;
+		end(m);
 		return;
 	}
 	m->drain_due_us = tn_clock_us() +
@@ -644,14 +720,20 @@ static void
 reload(struct sv_master *m)
 {
 	struct tn_options *next;
-	struct tn_buf text = { 0 };
-	int fd;
+	struct tn_buf text = { 0 }, why = { 0 };
+	int fds[2];
 
+	m->reread = true;
+	sv_daemon_reloading();
+	m->reloading = true;
 	if (sv_config_load(m->cfg, &next, &text) != 0) {
-		tn_log(TN_LOG_ERROR, "the configuration stays as it was: %.*s", bufint(&text),
+		tn_buf_printf(&why, "the configuration stays as it was: %.*s", bufint(&text),
 		    bufstr(&text));
-		tell_front(m, SV_MSG_CONFIG, 0, EINVAL, NULL, 0);
+		tn_log(TN_LOG_ERROR, "%.*s", bufint(&why), bufstr(&why));
+		tell_front_why(m, SV_MSG_CONFIG, EINVAL, &why);
+		tn_buf_fini(&why);
 		tn_buf_fini(&text);
+		reload_done(m);
 		return;
 	}
 	(void)tn_options_reload(m->opt, next, &text);
@@ -661,14 +743,20 @@ reload(struct sv_master *m)
 	if (text.len > 0)
 		tn_log(TN_LOG_WARN, "changed, but in force only after a restart: %.*s",
 		    bufint(&text), bufstr(&text));
+	fds[1] = text_fd(&text);
 	tn_buf_fini(&text);
-	if ((fd = config_fd(m->opt)) < 0) {
+	if ((fds[0] = config_fd(m->opt)) < 0) {
 		tn_log(TN_LOG_ERROR, "cannot hand the configuration on: %s", strerror(errno));
 		tell_front(m, SV_MSG_CONFIG, 0, errno != 0 ? errno : EIO, NULL, 0);
+		tn_fd_close(&fds[1]);
+		reload_done(m);
 		return;
 	}
-	tell_front(m, SV_MSG_CONFIG, 0, 0, &fd, 1);
-	tn_fd_close(&fd);
+	tell_front(m, SV_MSG_CONFIG, 0, 0, fds, fds[1] >= 0 ? 2 : 1);
+	tn_fd_close(&fds[0]);
+	tn_fd_close(&fds[1]);
+	if (m->channel < 0)
+		reload_done(m);
 }
 
 static void
@@ -676,6 +764,7 @@ reopen_log(struct sv_master *m)
 {
 	int fd;
 
+	m->reopened = true;
 	if (!logs_to_file(m->opt))
 		return;
 	if ((fd = open_log_file(m->opt)) < 0) {
@@ -692,6 +781,277 @@ reopen_log(struct sv_master *m)
 	tn_log(TN_LOG_INFO, "log opened again");
 }
 
+/* ---- another server takes over from us ---- */
+
+/* The i-th listening socket, of all that we have. */
+static struct sv_listener *
+socket_at(struct sv_master *m, size_t i)
+{
+	struct sv_listener *others[] = { &m->control, &m->client };
+
+	if (i < m->listeners.n)
+		return &m->listeners.v[i];
+	i -= m->listeners.n;
+	if (i < m->metrics.n)
+		return &m->metrics.v[i];
+	i -= m->metrics.n;
+	return i < sizeof(others) / sizeof(others[0]) ? others[i] : NULL;
+}
+
+/* What the next server gets from us; sockets whose path leads elsewhere are no use to it. */
+static size_t
+to_hand_over(struct sv_master *m, struct sv_handed h[SV_INHERIT_MAX])
+{
+	const struct sv_listener *l;
+	size_t i, n = 0;
+
+	h[n++] = (struct sv_handed){ SV_INHERIT_PIDFILE, m->up.pidfile };
+	h[n++] = (struct sv_handed){ SV_INHERIT_LOCK, sv_pidfile_fd(m->pidfile) };
+	for (i = 0; (l = socket_at(m, i)) != NULL; i++)
+		if (n + 1 < SV_INHERIT_MAX && sv_listener_reachable(l))
+			h[n++] = (struct sv_handed){ l->activated ? SV_INHERIT_ACTIVATED :
+				SV_INHERIT_SOCKET, l->fd };
+	return n;
+}
+
+static int
+start_next(struct sv_master *m, struct tn_buf *err)
+{
+	struct sv_handed handed[SV_INHERIT_MAX];
+	int rc;
+
+	m->reread = m->reopened = m->stop_next = false;
+	if (m->program == NULL || m->daemon->argv == NULL) {
+		tn_buf_puts(err, "it is not known how this server was started");
+		return TN_EINVAL;
+	}
+	if ((rc = sv_pidfile_next(m->pidfile, &m->up.pidfile, err)) != 0)
+		return rc;
+	if ((rc = sv_upgrade_start(&m->up, m->program, m->daemon->argv, m->cfg->base, handed,
+		 to_hand_over(m, handed), err)) != 0)
+		return rc;
+	m->up.due_us = tn_clock_us() + (uint64_t)m->opt->upgrade_timeout_ms * 1000u;
+	tn_log(TN_LOG_INFO, "upgrade: %s started, pid %d", m->program, (int)m->up.pid);
+	return 0;
+}
+
+/* The next server is dead, or never was: all is as it was. */
+static void
+go_on(struct sv_master *m, const struct tn_buf *why)
+{
+	struct tn_buf err = { 0 };
+
+	tn_log(TN_LOG_ERROR, "upgrade: this server serves on: %.*s", bufint(why), bufstr(why));
+	tell_front_why(m, SV_MSG_UPGRADE, ECANCELED, why);
+	if (m->up.pidfile >= 0 && sv_pidfile_reclaim(m->pidfile, &m->up.pidfile, &err) != 0)
+		tn_log(TN_LOG_ERROR, "%.*s", bufint(&err), bufstr(&err));
+	tn_buf_fini(&err);
+	tn_fd_close(&m->up.channel);
+	sv_upgrade_forget(&m->up);
+	if (m->stop_next)
+		drain(m, "a signal");
+}
+
+/* The next server accepts now.  What it did not hear of meanwhile, it hears. */
+static void
+retire(struct sv_master *m)
+{
+	struct sv_listener *l;
+	pid_t pid = m->up.pid;
+	size_t i;
+
+	tn_log(TN_LOG_INFO, "upgrade: pid %d serves; finishing what is in progress", (int)pid);
+	sv_daemon_notify("MAINPID=%d", (int)pid);
+	tn_fd_close(&m->up.pidfile);
+	sv_pidfile_release(&m->pidfile);
+	for (i = 0; (l = socket_at(m, i)) != NULL; i++)
+		sv_listener_leave(l);
+	sv_listen_close(&m->listeners);
+	sv_listen_close(&m->metrics);
+	if (m->reread)
+		(void)kill(pid, SIGHUP);
+	if (m->reopened)
+		(void)kill(pid, SIGUSR1);
+	if (m->stop_next)
+		(void)kill(pid, SIGTERM);
+	sv_upgrade_forget(&m->up);
+	m->draining = m->retiring = true;
+	if (m->front.pid <= 0) {
+		end(m);
+		return;
+	}
+	/* Idle connections, then requests: a time each. */
+	m->drain_due_us = tn_clock_us() +
+	    (2u * (uint64_t)m->opt->drain_timeout_ms + DRAIN_SLACK_MS) * 1000u;
+	tell_front(m, SV_MSG_UPGRADE, (uint64_t)pid, 0, NULL, 0);
+	tell_front(m, SV_MSG_DRAIN, SV_DRAIN_RETIRE, 0, NULL, 0);
+}
+
+static void
+upgrade(struct sv_master *m, enum sv_up_event event)
+{
+	const bool told = m->up.state == SV_UP_HANDING;
+	struct sv_up_step step = sv_up_next(m->up.state, event);
+	struct tn_buf text = { 0 };
+
+	m->up.state = step.next;
+	switch (step.action) {
+	case SV_UP_NOTHING:
+		break;
+	case SV_UP_START:
+		if (start_next(m, &text) != 0) {
+			m->up.state = SV_UP_NONE;
+			go_on(m, &text);
+		}
+		break;
+	case SV_UP_REFUSE:
+		tn_buf_puts(&text, "an upgrade is under way already");
+		tn_log(TN_LOG_WARN, "upgrade: refused: %.*s", bufint(&text), bufstr(&text));
+		tell_front_why(m, SV_MSG_UPGRADE, EALREADY, &text);
+		break;
+	case SV_UP_HAND:
+		m->up.due_us = tn_clock_us() + TAKE_US;
+		(void)sv_up_send(m->up.channel, SV_UP_MSG_TAKE, NULL);
+		break;
+	case SV_UP_KILL:
+		m->up.due_us = 0;
+		if (m->up.why.len == 0)
+			tn_buf_puts(&m->up.why, event == SV_UP_OVERDUE && told ?
+			    "the new server was ready, but did not take over" :
+			    event == SV_UP_OVERDUE ?
+			    "the new server was not ready in time (upgrade_timeout_ms)" :
+			    event == SV_UP_STOPPED ? "the server was asked to end" :
+			    "the new server does not keep to the order of messages");
+		sv_upgrade_kill(&m->up);
+		break;
+	case SV_UP_GO_ON:
+		go_on(m, &m->up.why);
+		break;
+	case SV_UP_RETIRE:
+		retire(m);
+		break;
+	}
+	tn_buf_fini(&text);
+}
+
+static void
+on_next_death(struct sv_master *m, int status)
+{
+	int type;
+
+	/* Its last words. */
+	while (m->up.channel >= 0 && (type = sv_up_receive(m->up.channel, &m->up.why)) > 0)
+		if (type == SV_UP_MSG_TAKEN && m->up.state == SV_UP_HANDING)
+			tn_log(TN_LOG_WARN, "upgrade: the new server took over, and died");
+	if (m->up.why.len == 0) {
+		tn_buf_puts(&m->up.why, "the new server ended before it was ready: ");
+		sv_child_describe(status, &m->up.why);
+	}
+	upgrade(m, SV_UP_ENDED);
+}
+
+/* Something came from the next server. */
+static void
+read_next(struct sv_master *m)
+{
+	struct tn_buf ignored = { 0 };
+	int type = sv_up_receive(m->up.channel,
+	    m->up.state == SV_UP_DONE ? &ignored : &m->up.why);
+
+	tn_buf_fini(&ignored);
+	switch (type) {
+	case SV_UP_MSG_READY:
+		upgrade(m, SV_UP_READY);
+		break;
+	case SV_UP_MSG_TAKEN:
+		upgrade(m, SV_UP_TAKEN);
+		break;
+	case SV_UP_MSG_STOP:
+		if (m->retiring)
+			drain(m, "the server that has taken over");
+		break;
+	case TN_ECLOSED:
+	case TN_EPROTO:
+		/* It is about to be reaped; if not, its time runs out. */
+		tn_fd_close(&m->up.channel);
+		break;
+	default:
+		break;
+	}
+}
+
+static void
+ask_for_upgrade(struct sv_master *m)
+{
+	struct tn_buf why = { 0 };
+
+	if (m->draining || !m->was_ready) {
+		tn_buf_puts(&why, m->draining ? "the server is about to end" :
+		    "the server does not serve yet");
+		tn_log(TN_LOG_WARN, "upgrade: refused: %.*s", bufint(&why), bufstr(&why));
+		tell_front_why(m, SV_MSG_UPGRADE, EBUSY, &why);
+		tn_buf_fini(&why);
+	} else
+		upgrade(m, SV_UP_ASKED);
+}
+
+/* ---- we take over from another server ---- */
+
+static void
+serve(struct sv_master *m)
+{
+	m->was_ready = true;
+	sv_daemon_ready(m->daemon, m->log_fd);
+	tn_log(TN_LOG_INFO, "serving, pid %d", (int)getpid());
+}
+
+static void
+take_over(struct sv_master *m)
+{
+	struct tn_buf err = { 0 };
+	struct sv_listener *l;
+	size_t i;
+
+	if (sv_pidfile_commit(m->pidfile, &err) != 0) {
+		complain(m, "%.*s", bufint(&err), bufstr(&err));
+		m->code = TN_EXIT_FAILURE;
+		m->done = true;
+		tn_buf_fini(&err);
+		return;
+	}
+	m->waiting = false;
+	for (i = 0; (l = socket_at(m, i)) != NULL; i++)
+		l->shared = false;
+	tell_front(m, SV_MSG_SERVE, 0, 0, NULL, 0);
+	serve(m);
+	(void)sv_up_send(m->before, SV_UP_MSG_TAKEN, NULL);
+	sv_inherit_end(true);		/* the one before does not go back any more */
+	tn_buf_fini(&err);
+}
+
+/* Something came from the server before us. */
+static void
+read_before(struct sv_master *m)
+{
+	struct tn_buf ignored = { 0 };
+	int type = sv_up_receive(m->before, &ignored);
+
+	tn_buf_fini(&ignored);
+	if (type == SV_UP_MSG_TAKE && m->waiting && m->front_ready)
+		take_over(m);
+	if (type != TN_ECLOSED && type != TN_EPROTO)
+		return;
+	tn_fd_close(&m->before);
+	if (m->waiting) {
+		tn_log(TN_LOG_WARN, "the server before ended without a word; taking over alone");
+		if (m->front_ready)
+			take_over(m);
+	} else
+		tn_log(TN_LOG_INFO, "the server before has ended");
+	if (m->draining && m->front.pid <= 0)
+		m->done = true;
+}
+
 static void
 on_ready(struct sv_master *m)
 {
@@ -700,18 +1060,25 @@ on_ready(struct sv_master *m)
 		return;
 	}
 	m->front_ready = true;
+	if (m->waiting) {
+		if (m->before < 0)
+			take_over(m);
+		else
+			(void)sv_up_send(m->before, SV_UP_MSG_READY, NULL);
+		return;
+	}
 	if (m->was_ready) {
 		tn_log(TN_LOG_INFO, "serving again");
 		return;
 	}
-	m->was_ready = true;
-	sv_daemon_ready(m->daemon, m->log_fd);
-	tn_log(TN_LOG_INFO, "serving, pid %d", (int)getpid());
+	serve(m);
 }
 
 static void
 on_front_message(struct sv_master *m, const struct sv_msg *msg)
 {
+	static const char too_often[] = "asked too often; try again in a moment";
+	struct tn_buf often = { .p = (char *)(uintptr_t)too_often, .len = sizeof(too_often) - 1 };
 	struct child *z;
 
 	switch (msg->type) {
@@ -735,7 +1102,16 @@ on_front_message(struct sv_master *m, const struct sv_msg *msg)
 		if (allow(&m->reloads))
 			reload(m);
 		else
-			tell_front(m, SV_MSG_CONFIG, 0, EAGAIN, NULL, 0);
+			tell_front_why(m, SV_MSG_CONFIG, EAGAIN, &often);
+		break;
+	case SV_MSG_CONFIG_DONE:
+		reload_done(m);
+		break;
+	case SV_MSG_WANT_UPGRADE:
+		if (allow(&m->upgrades))
+			ask_for_upgrade(m);
+		else
+			tell_front_why(m, SV_MSG_UPGRADE, EAGAIN, &often);
 		break;
 	case SV_MSG_WANT_DRAIN:
 		drain(m, "tana-ctl");
@@ -784,6 +1160,8 @@ handle_signals(struct sv_master *m)
 		if (m->term_us == 0) {
 			m->term_us = now;
 			drain(m, "a signal");
+		} else if (m->retiring) {
+			drain(m, "a signal");
 		} else if (now - m->term_us > TERM_AGAIN_US) {
 			tn_log(TN_LOG_WARN, "asked once more to end: ending at once");
 			m->code = TN_EXIT_FAILURE;
@@ -798,6 +1176,10 @@ handle_signals(struct sv_master *m)
 		got_hup = 0;
 		if (!m->draining)
 			reload(m);
+	}
+	if (got_usr2) {
+		got_usr2 = 0;
+		ask_for_upgrade(m);
 	}
 	if (got_chld) {
 		got_chld = 0;
@@ -816,7 +1198,11 @@ handle_time(struct sv_master *m)
 		tn_log(TN_LOG_ERROR, "the front does not end; ending it");
 		m->drain_due_us = 0;
 		kill_child(&m->front);
+		if (m->front.pid <= 0)
+			m->done = true;		/* it was the one before us that does not */
 	}
+	if (m->up.due_us != 0 && now >= m->up.due_us)
+		upgrade(m, SV_UP_OVERDUE);
 }
 
 static int
@@ -828,6 +1214,8 @@ timeout_ms(const struct sv_master *m)
 		due = m->front_due_us;
 	if (m->drain_due_us != 0 && (due == 0 || m->drain_due_us < due))
 		due = m->drain_due_us;
+	if (m->up.due_us != 0 && (due == 0 || m->up.due_us < due))
+		due = m->up.due_us;
 	return due == 0 ? -1 : due <= now ? 0 : (int)((due - now) / 1000u + 1u);
 }
 
@@ -844,8 +1232,8 @@ child_at(struct sv_master *m, size_t i)
 static void
 turn(struct sv_master *m, const sigset_t *unblocked)
 {
-	struct pollfd p[3 + ZYGOTES_MAX];
-	struct child *of[3 + ZYGOTES_MAX], *c;
+	struct pollfd p[5 + ZYGOTES_MAX];
+	struct child *of[5 + ZYGOTES_MAX], *c;
 	struct timespec ts;
 	sigset_t blocked;
 	int ms = timeout_ms(m), ready;
@@ -856,6 +1244,14 @@ turn(struct sv_master *m, const sigset_t *unblocked)
 	if (m->channel >= 0 && !m->front.killed) {
 		of[n] = NULL;
 		p[n++] = (struct pollfd){ .fd = m->channel, .events = POLLIN };
+	}
+	if (m->up.channel >= 0) {
+		of[n] = NULL;
+		p[n++] = (struct pollfd){ .fd = m->up.channel, .events = POLLIN };
+	}
+	if (m->before >= 0) {
+		of[n] = NULL;
+		p[n++] = (struct pollfd){ .fd = m->before, .events = POLLIN };
 	}
 	for (i = 0; (c = child_at(m, i)) != NULL; i++)
 		if (c->gossip != NULL) {
@@ -875,8 +1271,14 @@ turn(struct sv_master *m, const sigset_t *unblocked)
 		if (p[k].revents != 0 && of[k] != NULL && sv_gossip_read(of[k]->gossip) != 0)
 			sv_gossip_free(&of[k]->gossip);
 	for (k = 0; k < n; k++)
-		if (p[k].revents != 0 && of[k] == NULL)
-			read_front(m);
+		if (p[k].revents != 0 && of[k] == NULL) {
+			if (p[k].fd == m->channel)
+				read_front(m);
+			else if (p[k].fd == m->up.channel)
+				read_next(m);
+			else if (p[k].fd == m->before)
+				read_before(m);
+		}
 }
 
 /* ---- start and end ---- */
@@ -993,13 +1395,47 @@ open_listeners(struct sv_listeners *ls, const struct tn_list *addresses, bool st
 	}
 }
 
+/* The lock of run_dir: taken, or taken over. 0 or an exit code. */
+static int
+take_pidfile(struct sv_master *m, bool *stale, struct tn_buf *err)
+{
+	pid_t holder;
+	int rc, fd;
+
+	*stale = false;
+	if (!m->waiting) {
+		rc = sv_pidfile_take(&m->pidfile, m->opt->run_dir, &holder, stale, err);
+		return rc == 0 ? 0 : rc == TN_EBUSY ? TN_EXIT_RUNNING : TN_EXIT_FAILURE;
+	}
+	fd = sv_inherit_take(SV_INHERIT_PIDFILE);
+	rc = sv_pidfile_adopt(&m->pidfile, m->opt->run_dir, &fd, err);
+	tn_fd_close(&fd);
+	return rc == 0 ? 0 : TN_EXIT_FAILURE;
+}
+
+/* systemd passes what is not in the configuration: requests there would never be answered. */
+static int
+check_activation(struct tn_buf *err)
+{
+	struct tn_buf names = { 0 };
+	int rc = 0;
+
+	if (sv_inherit_unwanted(&names) > 0) {
+		tn_buf_printf(err,
+		    "listen: does not have what systemd passes: %.*s (*:PORT is for IPv6 and IPv4, "
+		    "[::]:PORT for IPv6 alone)", bufint(&names), bufstr(&names));
+		rc = TN_EINVAL;
+	}
+	tn_buf_fini(&names);
+	return rc;
+}
+
 /* All that needs the privilege we were started with, or can be wrong. 0 or an exit code. */
 static int
 prepare(struct sv_master *m, struct tn_buf *err)
 {
 	struct sv_system sys;
 	struct tn_buf where = { 0 };
-	pid_t holder;
 	bool stale;
 	size_t i;
 	int rc;
@@ -1014,8 +1450,8 @@ prepare(struct sv_master *m, struct tn_buf *err)
 		return TN_EXIT_FAILURE;
 	if (sv_rundir_make(m->opt->run_dir, err) != 0)
 		return TN_EXIT_FAILURE;
-	if ((rc = sv_pidfile_take(&m->pidfile, m->opt->run_dir, &holder, &stale, err)) != 0)
-		return rc == TN_EBUSY ? TN_EXIT_RUNNING : TN_EXIT_FAILURE;
+	if ((rc = take_pidfile(m, &stale, err)) != 0)
+		return rc;
 	if (sv_plan_make(&m->plan, (enum sv_sandbox)m->opt->sandbox, &sys, err) != 0)
 		return TN_EXIT_SANDBOX;
 	if ((m->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC)) < 0 ||
@@ -1029,6 +1465,8 @@ prepare(struct sv_master *m, struct tn_buf *err)
 	    open_listeners(&m->metrics, &m->opt->metrics_listen, stale, err) != 0) ||
 	    open_control(m, err) != 0 || open_client(m, err) != 0)
 		return TN_EXIT_FAILURE;
+	if (check_activation(err) != 0)
+		return TN_EXIT_CONFIG;
 	for (i = 0; i < m->listeners.n; i++) {
 		sv_address_print(m->listeners.v[i].fd, &where);
 		tn_log(TN_LOG_INFO, "listening on %.*s", bufint(&where), bufstr(&where));
@@ -1081,6 +1519,7 @@ catch_signals(sigset_t *old)
 static void
 end_children(struct sv_master *m)
 {
+	struct tn_buf ignored = { 0 };
 	struct child *c;
 	size_t i;
 
@@ -1092,6 +1531,16 @@ end_children(struct sv_master *m)
 		forget_child(c);
 	}
 	tn_fd_close(&m->channel);
+	if (m->up.pid > 0) {		/* it has not taken over */
+		sv_upgrade_kill(&m->up);
+		while (waitpid(m->up.pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	tn_fd_close(&m->up.channel);
+	if (m->up.pidfile >= 0)
+		(void)sv_pidfile_reclaim(m->pidfile, &m->up.pidfile, &ignored);
+	sv_upgrade_forget(&m->up);
+	tn_buf_fini(&ignored);
 }
 
 enum tn_exit
@@ -1109,10 +1558,15 @@ sv_master_run(const struct sv_config *cfg, struct tn_options **opt, struct sv_da
 		.log_fd = -1,
 		.self_fd = -1,
 		.channel = -1,
+		.up = SV_UPGRADE_NONE,
+		.before = sv_inherit_take(SV_INHERIT_CHANNEL),
+		.waiting = sv_inherit_upgrade(),
+		.program = sv_upgrade_program(daemon->argv != NULL ? daemon->argv[0] : NULL),
 		/* A zygote takes its time to warm up, a compiler its time to fail. */
 		.zygotes = { .burst = 16, .every_us = 1000000 },
 		.compilers = { .burst = 32, .every_us = 500000 },
 		.reloads = { .burst = 32, .every_us = 100000 },
+		.upgrades = { .burst = 8, .every_us = 1000000 },
 		.gossip = { .burst = 10 },
 	};
 	struct tn_buf err = { 0 };
@@ -1150,12 +1604,15 @@ out:
 	sv_listen_close(&m.metrics);
 	sv_listener_close(&m.control);
 	sv_listener_close(&m.client);
+	sv_inherit_end(false);
 	sv_pidfile_release(&m.pidfile);
 	tn_fd_close(&m.contracts_fd);
 	tn_fd_close(&m.state_fd);
 	tn_fd_close(&m.null_fd);
 	tn_fd_close(&m.self_fd);
+	tn_fd_close(&m.before);
 	free(m.worker_program);
+	free(m.program);
 	tn_options_free(&m.opt);
 	tn_buf_fini(&err);
 	if (!m.was_ready)

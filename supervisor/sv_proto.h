@@ -3,7 +3,8 @@
  * SOCK_SEQPACKET socket, some with descriptors.
  *
  * The master believes the front in nothing but these requests, and each is
- * bounded: the front can at worst make it restart zygotes or end the server.
+ * bounded: the front can at worst make it restart zygotes, have the program on the disk
+ * take over, or end the server.
  */
 #ifndef SV_PROTO_H
 #define SV_PROTO_H
@@ -18,7 +19,8 @@ enum sv_msg_type {
 	SV_MSG_START = 1,	/* the first; fds: configuration (memfd, as --dump-options prints),
 				   contracts directory, control socket (listening), state directory,
 				   client socket (listening);
-				   fd 2 is the log already unless `log` is syslog */
+				   fd 2 is the log already unless `log` is syslog; arg = 1: get
+				   ready, but accept nothing before SERVE */
 	SV_MSG_LISTEN,		/* fd: a listening HTTP socket; arg = index in `listen` */
 	SV_MSG_LISTEN_END,	/* all were sent: begin */
 	SV_MSG_ZYGOTE,		/* fds: channel (tn_zygote.h), pidfd; arg = generation; status != 0:
@@ -26,11 +28,18 @@ enum sv_msg_type {
 	SV_MSG_ZYGOTE_DEAD,	/* arg = generation, status as of waitpid */
 	SV_MSG_COMPILER,	/* fd: stream socket; status != 0: failed, errno, no fd */
 	SV_MSG_COMPILER_DEAD,	/* status as of waitpid (not sent: its socket's end says it) */
-	SV_MSG_CONFIG,		/* fd: the new configuration (SIGHUP), to apply as tn_options_reload
-				   says; re-read contracts too */
+	SV_MSG_CONFIG,		/* fd: the new configuration (SIGHUP), to apply as
+				   tn_options_reload says; re-read contracts too; a second fd: the
+				   names of options that stay as they were until a restart.
+				   status != 0: it stays; fd, if any: a text that says why */
 	SV_MSG_LOG,		/* fd: the log file, opened again */
-	SV_MSG_DRAIN,		/* finish what is in progress, exit 0 */
+	SV_MSG_DRAIN,		/* finish what is in progress, exit 0; arg = SV_DRAIN_RETIRE:
+				   another server accepts now, so idle connections may have one
+				   more request; may be followed by one without it */
 	SV_MSG_LISTEN_METRICS,	/* as LISTEN, of `metrics_listen` */
+	SV_MSG_SERVE,		/* after START with arg 1, once READY was said: begin to accept */
+	SV_MSG_UPGRADE,		/* arg = pid of the server that has taken over; status != 0: none
+				   has, fd: a text that says why */
 	/* front -> master */
 	SV_MSG_READY = 64,	/* workers_min workers are ready, listening */
 	SV_MSG_WANT_ZYGOTE,	/* start generation arg */
@@ -38,8 +47,12 @@ enum sv_msg_type {
 	SV_MSG_WANT_COMPILER,	/* start the compiler helper (at most one lives) */
 	SV_MSG_KILL_COMPILER,	/* it overran its time */
 	SV_MSG_WANT_RELOAD,	/* as SIGHUP (tana-ctl reload) */
-	SV_MSG_WANT_DRAIN	/* as SIGTERM (tana-ctl drain, stop) */
+	SV_MSG_WANT_DRAIN,	/* as SIGTERM (tana-ctl drain, stop) */
+	SV_MSG_WANT_UPGRADE,	/* as SIGUSR2 (tana-ctl upgrade); UPGRADE answers */
+	SV_MSG_CONFIG_DONE	/* CONFIG is in force, or not, as far as the front is concerned */
 };
+
+#define SV_DRAIN_RETIRE	1u
 
 struct sv_msg {
 	uint32_t	magic;

@@ -47,6 +47,8 @@ e2e_tests += %D%/e2e/test_cli.py
 e2e_tests += %D%/e2e/test_client.py
 e2e_tests += %D%/e2e/test_tail.py
 e2e_tests += %D%/e2e/test_data.py
+e2e_tests += %D%/e2e/test_upgrade.py
+e2e_tests += %D%/e2e/test_install.py
 TESTS += $(e2e_tests)
 
 # The example of tana-frames(7), for test_client.py: it is a program of its own.
@@ -65,6 +67,7 @@ EXTRA_DIST += \
 	%D%/e2e/run \
 	%D%/unit/run \
 	%D%/e2e/conftest.py \
+	%D%/e2e/counted.py \
 	%D%/e2e/fake_worker \
 	%D%/e2e/load.py \
 	%D%/e2e/pytest_tap.py \

@@ -362,9 +362,9 @@ def test_systemd_is_told_when_it_serves_and_when_it_ends(place):
         s.settimeout(PATIENCE)
         proc = subprocess.Popen([EDGE, *place.args(log=place.path / "log")], env=dict(os.environ, NOTIFY_SOCKET=path))
         try:
-            assert s.recv(100) == b"READY=1"
+            assert b"READY=1" in s.recv(1000).splitlines()
             assert run(CTL, "-s", place.control, "drain").returncode == 0
-            assert s.recv(100) == b"STOPPING=1"
+            assert b"STOPPING=1" in s.recv(1000).splitlines()
             assert proc.wait(PATIENCE) == 0
         finally:
             if proc.poll() is None:
@@ -407,7 +407,7 @@ def test_init_script_starts_asks_and_stops(place):
     good = conf.read_text()
     second = place.pid()
     conf.write_text(good + "workers_max = nonsense\n")
-    assert init("restart").returncode != 0
+    assert init("restart").returncode == 6
     conf.write_text(good)
     assert place.pid() == second
     assert init("stop").returncode == 0

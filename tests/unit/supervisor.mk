@@ -62,3 +62,6 @@ unit_tests += %D%/test_sv_trace
 unit_tests += %D%/test_sv_lmdb
 %C%_test_sv_lmdb_SOURCES = %D%/test_sv_lmdb.c
 %C%_test_sv_lmdb_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
+unit_tests += %D%/test_sv_upgrade
+%C%_test_sv_upgrade_SOURCES = %D%/test_sv_upgrade.c
+%C%_test_sv_upgrade_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
