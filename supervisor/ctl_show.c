@@ -12,7 +12,7 @@
 #include "tn_err.h"
 #include "tn_str.h"
 
-#define COLUMNS_MAX	8
+#define COLUMNS_MAX	16u	/* of a table */
 
 const msgpack_object *
 ctl_get(const msgpack_object *map, const char *key)
@@ -293,6 +293,8 @@ put_table(FILE *out, const struct column *cols, size_t ncols, const struct row *
 	struct tn_buf b = { 0 };
 	bool failed;
 
+	if (ncols > COLUMNS_MAX)
+		tn_panic("a table of %zu columns", ncols);
 	for (i = 0; i < ncols; i++) {
 		width[i] = strlen(cols[i].title);
 		for (k = 0; k < nrows; k++) {

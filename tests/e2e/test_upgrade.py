@@ -2,6 +2,7 @@
 systemd's; what systemd is told."""
 
 import collections
+import http.client
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import msgpack
 import pytest
 from conftest import BUILD, PATIENCE, SANITIZED, Server, alive, descendants, free_port, process, until
 from counted import CONTRACT, Counted
@@ -251,6 +253,54 @@ def test_new_configuration_comes_with_the_upgrade(begin):
     s.upgrade()
     with socket.socket(socket.AF_UNIX) as u:
         u.connect(str(b))
+
+
+def test_client_socket_and_metrics_change_hands(begin):
+    """Who is connected to tana.sock is told, and served on; who connects meets the new server."""
+    port = free_port()
+    s = begin(metrics_listen=f"127.0.0.1:{port}", drain_timeout_ms=2000)
+
+    def scrape():
+        c = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        c.request("GET", "/metrics")
+        text = c.getresponse().read().decode()
+        c.close()
+        return text
+
+    def connect():
+        c = socket.socket(socket.AF_UNIX)
+        c.settimeout(PATIENCE)
+        c.connect(str(s.run_dir / "tana.sock"))
+        return c, msgpack.Unpacker(raw=False)
+
+    def invoke(c, unpacker, n):
+        """The answer, and the notices that came before it."""
+        c.sendall(msgpack.packb([0, n, "invoke", [{"contract": "id", "query": f"id={n}"}]]))
+        notices = []
+        while True:
+            for m in unpacker:
+                if m[0] == 1:
+                    assert m[1] == n and m[2] is None, m
+                    return json.loads(m[3]["body"]), notices
+                notices.append(m[1])
+            data = c.recv(65536)
+            assert data
+            unpacker.feed(data)
+
+    old = connect()
+    assert invoke(*old, 1)[0] == {"id": "1"}
+    assert "tana_edge_uptime_seconds" in scrape()
+    s.upgrade()
+    answer, notices = invoke(*old, 2)
+    assert answer == {"id": "2"} and notices == ["draining"]
+    new = connect()
+    assert invoke(*new, 3) == ({"id": "3"}, [])
+    assert scrape().rstrip().endswith("# EOF")
+    # A client that stays although it was told does not hold the old server up for ever.
+    until("the old server has let go of it", lambda: old[0].recv(65536) == b"")
+    assert invoke(*new, 4)[0] == {"id": "4"}
+    for c, _ in (old, new):
+        c.close()
 
 
 def test_port_of_the_kernels_choice_stays(begin):
