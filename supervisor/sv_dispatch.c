@@ -653,8 +653,9 @@ on_orphan(void *arg, struct sv_worker *w, struct sv_request *rq, bool started)
 		rq->started_us = 0;
 		enqueue(d, rq, true);
 		pump(d);
-	} else if (w->deadline_stage > 0 && started)
-		answer_fault(d, rq, TN_FAULT_DEADLINE, "the worker had to be killed");
+	} else if (w->deadline_stage > 0)
+		answer_fault(d, rq, TN_FAULT_DEADLINE, started ? "the worker had to be killed" :
+		    "no worker came to begin it in time");
 	else
 		answer_fault(d, rq, TN_FAULT_WORKER_DIED, "the worker died");
 }

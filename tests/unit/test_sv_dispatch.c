@@ -220,6 +220,34 @@ there_is_no_fourth_attempt(void **state)
 }
 
 static void
+who_is_not_begun_in_time_by_any_worker_is_late(void **state)
+{
+	struct result r = { 0 };
+	unsigned i;
+
+	(void)state;
+	t.opt->deadline_ms = 20;
+	t.opt->deadline_grace_ms = 5;
+	serve();
+	load("a");
+	get(&r, "a");
+	/* Workers without a processor: not their fault, nor the contract's. */
+	for (i = 0; i < 3; i++) {
+		struct proc *w = worker(0);
+
+		assert_int_equal(r.n, 0);
+		assert_true(has_frame(w, TN_FRAME_INVOKE));
+		RUN_UNTIL(w->kills > 0);
+		die(w, 9);
+		if (i < 2) {
+			RUN_UNTIL(count(TN_ROLE_WORKER) > 0);
+			say_ready(worker(0));
+		}
+	}
+	assert_fault(&r, TN_FAULT_DEADLINE);
+}
+
+static void
 dead_workers_that_nobody_has_noticed_are_no_attempts(void **state)
 {
 	struct result r = { 0 };
@@ -1327,6 +1355,7 @@ main(void)
 		TEST(a_frame_that_was_not_started_goes_to_another_worker),
 		TEST(a_frame_that_was_started_is_not_tried_again),
 		TEST(there_is_no_fourth_attempt),
+		TEST(who_is_not_begun_in_time_by_any_worker_is_late),
 		TEST(dead_workers_that_nobody_has_noticed_are_no_attempts),
 		TEST(last_words_are_heard),
 		TEST(at_the_deadline_it_is_signalled_and_then_killed),
