@@ -90,6 +90,7 @@ CLEANFILES += $(SV_MANS)
 SV_START = %D%/tana-edge.service %D%/tana-edge.init
 nodist_systemdsystemunit_DATA = %D%/tana-edge.service
 dist_systemdsystemunit_DATA = %D%/tana-edge.socket
+noinst_DATA = %D%/tana-edge.init
 svexamplesdir = $(docdir)/examples
 dist_svexamples_DATA = %D%/tana-edge.conf
 %D%/tana-edge.service: $(srcdir)/%D%/tana-edge.service.in Makefile
