@@ -57,6 +57,7 @@ sv_policy_size(const struct sv_policy_in *in)
 	out.promote = least(out.promote, in->standby);
 	out.spawn = least(excess(excess(want, ready) + reserve, in->standby + in->starting),
 	    excess(in->max + in->standby_min, all));
+	out.urgent = least(excess(excess(want, ready), in->standby + in->starting), out.spawn);
 	/* Who is to be replaced goes when enough others are there, or none will come. */
 	out.retire = out.spawn == 0 && in->starting == 0 ? in->pending :
 	    least(in->pending, excess(ready + out.promote + in->pending, want));

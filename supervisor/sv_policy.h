@@ -30,7 +30,8 @@ struct sv_policy_in {
 struct sv_policy_out {
 	unsigned	promote;	/* of those in reserve, to take part from now on */
 	unsigned	retire;		/* of the pending ones, that can go now */
-	unsigned	spawn;		/* workers to ask for now */
+	unsigned	spawn;		/* workers to ask for */
+	unsigned	urgent;		/* of those, that are not for the reserve */
 };
 
 /*

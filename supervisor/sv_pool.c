@@ -28,6 +28,7 @@
 #define RESTORE_MAX_US		10000000u /* more is a lie */
 #define AFFINITY_SCAN		16	/* how many with room are looked at for the image */
 #define FILLED_US		5000000u /* the workers of a new generation are ready by then */
+#define RESERVE_US		5000u	/* a reserve that was used is made up for then */
 #define OLD_MAX			2	/* generations that finish what they have */
 #define LOOKS_TICK		128u	/* workers whose memory is looked at in a tick */
 
@@ -69,8 +70,9 @@ struct sv_pool {
 	unsigned	 zygote_delay_ms;
 	unsigned	 delay_ms;	/* respawn back-off */
 	uint64_t	 not_before_us;
+	uint64_t	 reserve_from_us;	/* nobody is forked for the reserve before */
 	bool		 was_ready;
-	bool		 balancing, again, promoted;
+	bool		 balancing, again;
 	struct event	*ev_tick, *ev_balance, *ev_zygote;
 	struct tn_frame_decoder *decoder;
 	TAILQ_HEAD(, sv_worker) all;
@@ -584,21 +586,28 @@ balance(struct sv_pool *p)
 	struct sv_policy_in in;
 	struct sv_policy_out out;
 	uint64_t now;
-	unsigned all = count(p, &in), most = 2 * (in.max + in.standby_min), i;
+	unsigned all = count(p, &in), most = 2 * (in.max + in.standby_min), i, n;
 
 	out = sv_policy_size(&in);
 	for (i = 0; i < out.promote; i++)
 		promote(p);
-	p->promoted = p->promoted || out.promote > 0;
+	now = tn_clock_us();
+	/* Who waits for them goes first; a fork for the reserve would be in the way. */
+	if (out.promote > 0) {
+		p->reserve_from_us = now + RESERVE_US;
+		p->ops->room(p->arg);
+	}
+	n = now < p->reserve_from_us && in.unused == 0 ? out.urgent : out.spawn;
+	if (n < out.spawn)
+		balance_at(p, p->reserve_from_us - now);
 	retire_pending(p, out.retire);
 	make_room(p, &in);
-	now = tn_clock_us();
-	if (out.spawn > 0 && now < p->not_before_us) {
+	if (n > 0 && now < p->not_before_us) {
 		balance_at(p, p->not_before_us - now);
 		return;
 	}
 	/* Replacements come first; but the replaced may not pile up if they do not go. */
-	for (; out.spawn > 0 && all < most; out.spawn--, all++)
+	for (; n > 0 && all < most; n--, all++)
 		if (!spawn(p, p->current)) {
 			back_off(p);
 			balance_at(p, p->delay_ms * 1000ull);
@@ -622,11 +631,6 @@ sv_pool_balance(struct sv_pool *p)
 			balance(p);
 	} while (p->again);
 	p->balancing = false;
-	/* There is something to do for them, perhaps. */
-	if (p->promoted) {
-		p->promoted = false;
-		p->ops->room(p->arg);
-	}
 }
 
 static void
