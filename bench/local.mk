@@ -1,8 +1,14 @@
-# Measurements; nothing here is built, or run but by `make bench`.
+# Measurements; nothing here is built or run but by `make bench`.
 EXTRA_DIST += %D%/run %D%/restore %D%/data %D%/soak %D%/tana_bench.py %D%/upgrade-soak
 
+# The storage without requests around it, for data.
+EXTRA_PROGRAMS = %D%/commits
+%C%_commits_SOURCES = %D%/commits.c
+%C%_commits_LDADD = $(SV_LIBS)
+CLEANFILES += $(EXTRA_PROGRAMS)
+
 .PHONY: bench
-bench: all
+bench: all %D%/commits
 	$(PYTHON) $(srcdir)/%D%/run $(BENCHFLAGS) '$(abs_top_builddir)'
 	-$(PYTHON) $(srcdir)/%D%/restore $(RESTOREFLAGS) '$(abs_top_builddir)'
 	-$(PYTHON) $(srcdir)/%D%/data $(DATAFLAGS) '$(abs_top_builddir)'
