@@ -36,9 +36,6 @@ class Upgradable(Server):
 
     def __init__(self, contracts=None, **kw):
         self.programs = None
-        if SANITIZED:	# who looks for leaks is a process of its own, which stays if the one it stopped is killed
-            options = os.environ.get("ASAN_OPTIONS", "")
-            kw.setdefault("env", {"ASAN_OPTIONS": f"{options}:detect_leaks=0".lstrip(":")})
         super().__init__(contracts or CONTRACTS, **{"workers_min": 2, "upgrade_timeout_ms": 60000, **kw})
 
     def start(self):
