@@ -47,7 +47,8 @@ tn_fd_send(int sock, const void *p, size_t len, const int *fds, int nfds)
 		h->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)nfds);
 		memcpy(CMSG_DATA(h), fds, sizeof(int) * (size_t)nfds);
 	}
-	while ((n = sendmsg(sock, &m, MSG_NOSIGNAL)) == -1) {
+	while ((n = nfds > 0 ? sendmsg(sock, &m, MSG_NOSIGNAL) :
+	    send(sock, p, len, MSG_NOSIGNAL)) == -1) {
 		if (errno == EINTR)
 			continue;
 		if (errno == EAGAIN)

@@ -1,6 +1,8 @@
 noinst_LIBRARIES += %D%/libsv.a
 %C%_libsv_a_SOURCES = \
 	%D%/sv_breaker.c %D%/sv_breaker.h \
+	%D%/sv_fair.c %D%/sv_fair.h \
+	%D%/sv_share.c %D%/sv_share.h \
 	%D%/sv_builder.c %D%/sv_builder.h \
 	%D%/sv_builds.c %D%/sv_builds.h \
 	%D%/sv_contract.c %D%/sv_contract.h \

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "sv_listen.h"
+#include "sv_share.h"
 #include "tn_err.h"
 
 #define LISTEN_MAX	64		/* the front's bound too */
@@ -195,6 +196,8 @@ sv_config_load(const struct sv_config *c, struct tn_options **out, struct tn_buf
 		rc = check_listen("listen", &o->listen, 1, err);
 	if (rc == 0)
 		rc = check_listen("metrics_listen", &o->metrics_listen, 0, err);
+	if (rc == 0)
+		rc = sv_shares_check(o, err);
 	if (rc == 0 && c->daemon && strcmp(o->log, "stderr") == 0) {
 		char *syslog = strdup("syslog");
 

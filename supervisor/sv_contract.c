@@ -20,6 +20,7 @@
 #include "sv_lower.h"
 #include "sv_place.h"
 #include "sv_route.h"
+#include "sv_share.h"
 #include "sv_stats.h"
 #include "sv_trace.h"
 #include "tn_clock.h"
@@ -42,6 +43,7 @@ struct sv_contracts {
 	int		 dir_fd;
 	struct sv_lower	*lower;
 	struct sv_stats	*stats;
+	struct sv_shares *shares;
 	sv_contracts_build *build;
 	sv_contracts_settled *settled;
 	void		*arg;
@@ -459,7 +461,6 @@ start_load(struct sv_contracts *cs, struct sv_contract *c, int dir, const struct
 	if (v == NULL)
 		return;
 	TAILQ_INIT(&v->waiting);
-	TAILQ_INIT(&v->queue);
 	v->refs = 1;
 	v->number = cs->next_number++;
 	v->contract = c;
@@ -553,6 +554,7 @@ forget(struct sv_contracts *cs, struct sv_contract *c)
 	c->fault = TN_FAULT_NOT_FOUND;
 	tell_reloader(c, TN_ENOENT, TN_FAULT_NOT_FOUND, "no such contract");
 	cs->settled(cs->arg, c);
+	sv_share_unref(cs->shares, &c->share);
 	free(c->message);
 	free(c);
 }
@@ -616,6 +618,10 @@ lookup(struct sv_contracts *cs, const char *id, bool *fresh)
 	if (fstatat(cs->dir_fd, id, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
 	    (!S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode)) || (c = calloc(1, sizeof(*c))) == NULL)
 		return NULL;
+	if ((c->share = sv_shares_get(cs->shares, id)) == NULL) {
+		free(c);
+		return NULL;
+	}
 	strcpy(c->id, id);
 	TAILQ_INIT(&c->waiting);
 	*cp = c;
@@ -746,8 +752,8 @@ sv_contracts_reload_one(struct sv_contracts *cs, const char *id, sv_contract_don
 
 struct sv_contracts *
 sv_contracts_new(struct event_base *base, const struct tn_options *opt, int dir_fd,
-    struct sv_lower *lower, struct sv_stats *stats, sv_contracts_build *build,
-    sv_contracts_settled *settled, void *arg)
+    struct sv_lower *lower, struct sv_stats *stats, struct sv_shares *shares,
+    sv_contracts_build *build, sv_contracts_settled *settled, void *arg)
 {
 	struct sv_contracts *cs = calloc(1, sizeof(*cs));
 
@@ -758,6 +764,7 @@ sv_contracts_new(struct event_base *base, const struct tn_options *opt, int dir_
 	cs->dir_fd = dir_fd;
 	cs->lower = lower;
 	cs->stats = stats;
+	cs->shares = shares;
 	cs->build = build;
 	cs->settled = settled;
 	cs->arg = arg;
@@ -780,6 +787,7 @@ sv_contracts_free(struct sv_contracts **csp)
 			cs->hash[i] = c->hash_next;
 			sv_version_unref(cs, &c->next);
 			sv_version_unref(cs, &c->current);
+			sv_share_unref(cs->shares, &c->share);
 			free(c->message);
 			free(c);
 		}

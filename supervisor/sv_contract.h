@@ -25,6 +25,8 @@ struct sv_stats;
 struct sv_image;
 struct sv_lower;
 struct sv_trace;
+struct sv_share;
+struct sv_shares;
 struct sv_contracts;
 
 #define SV_EXPORTS(X) X(init) X(contract) X(get) X(post) X(fetch)
@@ -55,8 +57,6 @@ struct sv_version {
 	bool		 building;
 	unsigned	 lost;		/* zygotes that died while it was built, in a row */
 	struct sv_request_list waiting;	/* for the image, then to be queued */
-	struct sv_request_list queue;	/* for a worker */
-	TAILQ_ENTRY(sv_version) turn;	/* among those with a queue */
 };
 
 typedef void sv_contract_done(void *arg, int err, enum tn_fault fault, const char *message);
@@ -76,6 +76,7 @@ struct sv_contract {
 	void		*reload_arg;
 	uint64_t	 requests;
 	struct sv_breaker breaker;
+	struct sv_share	*share;		/* held */
 	uint64_t	 answers[SV_STATUSES];	/* by class of status */
 	struct tn_log_limit log_limit;	/* of its console */
 	struct sv_contract *hash_next;
@@ -89,8 +90,9 @@ typedef void sv_contracts_build(void *arg, struct sv_version *v);
 /* The contract's waiting requests can go on: current is set, or fault is. */
 typedef void sv_contracts_settled(void *arg, struct sv_contract *c);
 
+/* shares: each contract holds its own (borrowed). */
 struct sv_contracts *sv_contracts_new(struct event_base *base, const struct tn_options *opt,
-    int dir_fd, struct sv_lower *lower, struct sv_stats *stats,
+    int dir_fd, struct sv_lower *lower, struct sv_stats *stats, struct sv_shares *shares,
     sv_contracts_build *build, sv_contracts_settled *settled, void *arg);
 void sv_contracts_free(struct sv_contracts **cs);
 

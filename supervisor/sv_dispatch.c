@@ -18,6 +18,7 @@
 #include "sv_policy.h"
 #include "sv_pool.h"
 #include "sv_seed.h"
+#include "sv_share.h"
 #include "sv_stats.h"
 #include "sv_trace.h"
 #include "tn_clock.h"
@@ -42,9 +43,8 @@ struct sv_dispatch {
 	struct sv_images images;
 	struct sv_head	 head;
 	struct sv_builds *builds;
-	TAILQ_HEAD(turns, sv_version) turns;	/* whose requests lack a worker only; the next first */
-	unsigned	 nturns;
-	TAILQ_HEAD(, sv_request) queue;		/* those requests, in their order */
+	struct sv_shares *shares;		/* whose turn it is, of those that lack a worker only */
+	TAILQ_HEAD(queue, sv_request) queue;	/* their requests, the oldest first */
 	TAILQ_HEAD(ages, sv_request) waiting;	/* everywhere, by age */
 	unsigned	 nqueued, nwaiting, nrunning;
 	unsigned	 nparticular;		/* of nqueued: not served by just any worker */
@@ -67,68 +67,106 @@ particular(const struct sv_dispatch *d, const struct sv_version *v)
 	    d->opt->worker_tenancy == TN_TENANCY_CONTRACT;
 }
 
+/*
+ * By age.  A new one is among the youngest; one that was with a worker, or waited
+ * elsewhere, among the oldest.
+ */
+static void
+wait_by_age(struct sv_dispatch *d, struct sv_request *rq, bool old)
+{
+	struct sv_request *other;
+
+	if (old) {
+		TAILQ_FOREACH(other, &d->waiting, age)
+			if (other->received_us > rq->received_us)
+				break;
+		if (other != NULL)
+			TAILQ_INSERT_BEFORE(other, rq, age);
+		else
+			TAILQ_INSERT_TAIL(&d->waiting, rq, age);
+	} else {
+		TAILQ_FOREACH_REVERSE(other, &d->waiting, ages, age)
+			if (other->received_us <= rq->received_us)
+				break;
+		if (other != NULL)
+			TAILQ_INSERT_AFTER(&d->waiting, other, rq, age);
+		else
+			TAILQ_INSERT_HEAD(&d->waiting, rq, age);
+	}
+}
+
 static void
 wait_in(struct sv_dispatch *d, struct sv_request_list *list, struct sv_request *rq, bool first)
 {
-	struct sv_request *older;
-
 	if (first)
 		TAILQ_INSERT_HEAD(list, rq, link);
 	else
 		TAILQ_INSERT_TAIL(list, rq, link);
-	/* Most are the youngest; not those that have waited elsewhere, or were with a worker. */
-	TAILQ_FOREACH_REVERSE(older, &d->waiting, ages, age)
-		if (older->received_us <= rq->received_us)
-			break;
-	if (older != NULL)
-		TAILQ_INSERT_AFTER(&d->waiting, older, rq, age);
-	else
-		TAILQ_INSERT_HEAD(&d->waiting, rq, age);
+	wait_by_age(d, rq, first);
 	rq->list = list;
 	d->nwaiting++;
+	rq->share->nwaiting++;
 }
 
 static void
 wait_over(struct sv_dispatch *d, struct sv_request *rq)
 {
-	struct sv_version *v = rq->version;
+	struct sv_share *share = rq->share;
 
 	TAILQ_REMOVE(rq->list, rq, link);
 	TAILQ_REMOVE(&d->waiting, rq, age);
 	d->nwaiting--;
-	if (v != NULL && rq->list == &v->queue) {
+	share->nwaiting--;
+	if (rq->list == &share->queue) {
 		TAILQ_REMOVE(&d->queue, rq, queue);
 		d->nqueued--;
-		d->nparticular -= particular(d, v);
-		if (TAILQ_EMPTY(&v->queue)) {
-			TAILQ_REMOVE(&d->turns, v, turn);
-			d->nturns--;
-		}
+		d->nparticular -= particular(d, rq->version);
+		if (TAILQ_EMPTY(&share->queue))
+			sv_fair_remove(sv_shares_fair(d->shares), &share->flow);
 	}
 	rq->list = NULL;
 }
 
-/* Its image is there: it needs a worker, when it is its version's turn. */
+/* Its image is there: it needs a worker, when it is its contract's turn. */
 static void
 wait_for_worker(struct sv_dispatch *d, struct sv_request *rq, bool first)
 {
-	struct sv_version *v = rq->version;
+	struct sv_share *share = rq->share;
 
-	if (TAILQ_EMPTY(&v->queue)) {
-		if (first)
-			TAILQ_INSERT_HEAD(&d->turns, v, turn);
-		else
-			TAILQ_INSERT_TAIL(&d->turns, v, turn);
-		d->nturns++;
-	}
 	if (first)
 		TAILQ_INSERT_HEAD(&d->queue, rq, queue);
 	else
 		TAILQ_INSERT_TAIL(&d->queue, rq, queue);
-	wait_in(d, &v->queue, rq, first);
+	wait_in(d, &share->queue, rq, first);
+	if (!share->is_aside)
+		sv_fair_add(sv_shares_fair(d->shares), &share->flow);
 	d->nqueued++;
-	d->nparticular += particular(d, v);
-	rq->queued_us = tn_clock_us();
+	d->nparticular += particular(d, rq->version);
+	if (rq->queued_us == 0)		/* else a worker had it, and did not begin it */
+		rq->queued_us = tn_clock_us();
+}
+
+/* -- with a worker ---------------------------------------------------------- */
+
+static void
+goes_out(struct sv_dispatch *d, struct sv_request *rq)
+{
+	rq->attempts++;
+	rq->started_us = tn_clock_us();
+	rq->timings.queue = rq->started_us - rq->received_us;
+	rq->believed_us = rq->share->cost_us;
+	sv_fair_serve(sv_shares_fair(d->shares), &rq->share->flow, rq->believed_us);
+	d->nrunning++;
+}
+
+/* It comes back as it was: nothing of it is to be paid for, and no attempt was made. */
+static void
+comes_back(struct sv_dispatch *d, struct sv_request *rq)
+{
+	d->nrunning--;
+	sv_fair_correct(sv_shares_fair(d->shares), &rq->share->flow, rq->believed_us, 0);
+	rq->started_us = 0;
+	rq->attempts--;
 }
 
 /* -- answering ------------------------------------------------------------ */
@@ -178,6 +216,7 @@ answer(struct sv_dispatch *d, struct sv_request *rq, const struct sv_reply *repl
 	if (rq->started_us == 0)
 		rq->timings.queue = now - rq->received_us;
 	rq->timings.total = now - rq->received_us;
+	sv_share_unref(d->shares, &rq->share);
 	if (rq->cancelled) {
 		sv_request_free(&rq);
 	} else {
@@ -289,10 +328,15 @@ sv_dispatch_submit(struct sv_dispatch *d, struct sv_request **rqp)
 
 	*rqp = NULL;
 	rq->id = d->next_id++;
-	if ((c = sv_contracts_get(d->contracts, rq->contract)) == NULL)
+	if ((c = sv_contracts_get(d->contracts, rq->contract)) == NULL) {
 		answer_fault(d, rq, TN_FAULT_NOT_FOUND, "");
-	else if (d->nwaiting >= (unsigned)d->opt->queue_max)
-		answer_fault(d, rq, TN_FAULT_OVERLOAD, "");
+		return;
+	}
+	rq->share = sv_share_ref(c->share);
+	if (d->nwaiting >= (unsigned)d->opt->queue_max)
+		answer_fault(d, rq, TN_FAULT_OVERLOAD, "queue_max requests wait");
+	else if (rq->share->nwaiting >= rq->share->limits.queue_max)
+		answer_fault(d, rq, TN_FAULT_OVERLOAD, "so many of its contract's wait");
 	else {
 		c->requests++;
 		route(d, c, rq);
@@ -308,10 +352,14 @@ sv_dispatch_cancel(struct sv_dispatch *d, struct sv_request **rqp)
 	*rqp = NULL;
 	d->stats->requests_cancelled++;
 	rq->cancelled = true;
-	if (rq->list == NULL)
-		return;			/* a worker has it: it is dropped when that is done */
-	wait_over(d, rq);
+	if (rq->list != NULL)
+		wait_over(d, rq);
+	else if (rq->worker != NULL && sv_worker_revoke(rq->worker, rq))
+		comes_back(d, rq);
+	else
+		return;			/* a worker is at it: it is dropped when that is done */
 	probe_over(rq, false);
+	sv_share_unref(d->shares, &rq->share);
 	sv_version_unref(d->contracts, &rq->version);
 	sv_request_free(&rq);
 }
@@ -353,16 +401,11 @@ hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 		};
 	if (im == NULL)
 		f.invoke.source = (struct tn_strv){ v->source, v->nsource };
-	/* Set first: with room left, handing it the frame may hand it the next one too. */
-	rq->attempts++;
-	rq->started_us = tn_clock_us();
-	rq->timings.queue = rq->started_us - rq->received_us;
-	d->nrunning++;
+	/* First: with room left, handing it the frame may hand it the next one too. */
+	goes_out(d, rq);
 	err = sv_worker_invoke(w, rq, &f, im);
 	if (err != 0) {
-		d->nrunning--;
-		rq->attempts--;
-		rq->started_us = 0;
+		comes_back(d, rq);
 		return err;
 	}
 	if (im != NULL)
@@ -372,47 +415,42 @@ hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 	return 0;
 }
 
-/* Its image is gone meanwhile: they wait for another one. */
-static void
-wait_for_image(struct sv_dispatch *d, struct sv_version *v)
-{
-	struct sv_request *rq;
-
-	while ((rq = TAILQ_FIRST(&v->queue)) != NULL) {
-		wait_over(d, rq);
-		enqueue(d, rq, false);
-	}
-}
-
 /* Those that wait while their contract was found to kill workers are not run either. */
 static bool
-quarantined(struct sv_dispatch *d, struct sv_version *v)
+quarantined(struct sv_dispatch *d, struct sv_request *rq)
 {
-	struct sv_request *rq = TAILQ_FIRST(&v->queue);
+	struct sv_contract *c = rq->version->contract;
 	uint64_t now = tn_clock_us(), left;
 
-	if (v->contract == NULL || rq->probe ||
-	    sv_breaker_allows(&v->contract->breaker, now, &rq->probe))
+	if (c == NULL || rq->probe || sv_breaker_allows(&c->breaker, now, &rq->probe))
 		return false;
-	(void)sv_breaker_refuses(&v->contract->breaker, now, &left);
+	(void)sv_breaker_refuses(&c->breaker, now, &left);
 	wait_over(d, rq);
 	answer_quarantined(d, rq, left);
 	return true;
 }
 
-/* The version's first request to this worker. */
-static void
-serve(struct sv_dispatch *d, struct sv_worker *w, struct sv_version *v)
+static bool
+expired(const struct sv_dispatch *d, const struct sv_request *rq, uint64_t now)
 {
-	struct sv_request *rq = TAILQ_FIRST(&v->queue);
-	bool used_up = w->standby || v->isolation == TN_ISO_PROCESS;
+	return rq->received_us + (uint64_t)d->opt->queue_timeout_ms * 1000 < now;
+}
+
+static void
+expire(struct sv_dispatch *d, struct sv_request *rq)
+{
+	wait_over(d, rq);
+	d->stats->requests_expired++;
+	answer_fault(d, rq, TN_FAULT_OVERLOAD, "it waited for queue_timeout_ms");
+}
+
+static void
+serve(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
+{
+	bool used_up = w->standby || rq->version->isolation == TN_ISO_PROCESS;
 	int err;
 
 	wait_over(d, rq);
-	if (!TAILQ_EMPTY(&v->queue)) {	/* the others' turn */
-		TAILQ_REMOVE(&d->turns, v, turn);
-		TAILQ_INSERT_TAIL(&d->turns, v, turn);
-	}
 	err = hand(d, w, rq);
 	if (err == TN_ELIMIT) {
 		answer_fault(d, rq, TN_FAULT_BODY_SIZE, "the request does not fit in a frame");
@@ -426,33 +464,70 @@ serve(struct sv_dispatch *d, struct sv_worker *w, struct sv_version *v)
 		sv_pool_balance(d->pool);	/* another one is due */
 }
 
-/* A turn for each version that has a queue; false: nobody could be served. */
+static struct sv_pool_want
+want_of(struct sv_dispatch *d, const struct sv_request *rq)
+{
+	const struct sv_share *share = rq->share;
+	const struct sv_version *v = rq->version;
+	struct sv_pool_want want = { .contract = rq->contract, .isolation = v->isolation,
+	    .image = v->image != NULL ? v->image->number : 0, .cost_us = share->cost_us,
+	    .share = share, .guarded = sv_shares_any_reserved(d->shares),
+	    .capped = share->limits.workers_max > 0 &&
+	    share->nworkers >= share->limits.workers_max };
+
+	if (want.guarded)
+		want.spoken_for = sv_shares_spoken_for(d->shares, share);
+	return want;
+}
+
+/*
+ * The first request of each contract, in turn, until nobody has room.  What only some
+ * workers may serve steps aside when these have none; anything else that finds nobody
+ * ends the turn: were others let past, who needs a worker of its own for a while would
+ * never see one idle.  False: nobody could be served.
+ */
 static bool
 take_turns(struct sv_dispatch *d)
 {
+	struct sv_fair *fair = sv_shares_fair(d->shares);
+	struct sv_share *share, *aside = NULL;
 	struct sv_pool_want want;
-	struct sv_version *v;
+	struct sv_request *rq;
 	struct sv_worker *w;
-	unsigned n = d->nturns;
 	bool served = false;
 
-	while (n-- > 0 && (v = TAILQ_FIRST(&d->turns)) != NULL &&
+	while ((share = (struct sv_share *)sv_fair_first(fair)) != NULL &&
 	    sv_pool_has_room(d->pool, d->nparticular > 0)) {
-		if (!image_usable(d, v)) {
-			wait_for_image(d, v);
+		rq = TAILQ_FIRST(&share->queue);
+		if (!image_usable(d, rq->version)) {	/* gone meanwhile */
+			wait_over(d, rq);
+			enqueue(d, rq, false);
 			continue;
 		}
-		if (quarantined(d, v))
-			continue;
-		want = (struct sv_pool_want){ TAILQ_FIRST(&v->queue)->contract, v->isolation,
-		    v->image != NULL ? v->image->number : 0 };
-		if ((w = sv_pool_pick(d->pool, &want)) == NULL) {
-			TAILQ_REMOVE(&d->turns, v, turn);
-			TAILQ_INSERT_TAIL(&d->turns, v, turn);
+		if (expired(d, rq, tn_clock_us())) {
+			expire(d, rq);
 			continue;
 		}
-		serve(d, w, v);
-		served = true;
+		if (quarantined(d, rq))
+			continue;
+		want = want_of(d, rq);
+		if ((w = sv_pool_pick(d->pool, &want)) != NULL) {
+			serve(d, w, rq);
+			served = true;
+		} else if (want.capped || want.spoken_for > 0 || particular(d, rq->version)) {
+			sv_fair_remove(fair, &share->flow);
+			share->is_aside = true;
+			share->aside_next = aside;
+			aside = sv_share_ref(share);
+		} else
+			break;
+	}
+	while ((share = aside) != NULL) {
+		aside = share->aside_next;
+		share->is_aside = false;
+		if (!TAILQ_EMPTY(&share->queue))
+			sv_fair_add(fair, &share->flow);
+		sv_share_unref(d->shares, &share);
 	}
 	return served;
 }
@@ -470,8 +545,10 @@ pump(struct sv_dispatch *d)
 		d->again = false;
 	while (take_turns(d) || d->again);
 	d->pumping = false;
-	if (d->nqueued > 0)
+	if (d->nparticular > 0)
 		sv_pool_balance(d->pool);
+	else if (d->nqueued > 0)
+		sv_pool_queued(d->pool);
 }
 
 /* -- what the pool says ---------------------------------------------------- */
@@ -494,14 +571,14 @@ unused_wanted(const struct sv_dispatch *d)
 {
 	uint64_t now = tn_clock_us();
 	const struct sv_request *rq;
-	const struct sv_version *v;
 	unsigned n = 0, looked = 0;
 
-	if (d->opt->worker_tenancy != TN_TENANCY_CONTRACT || d->nturns == 0)
+	if (d->opt->worker_tenancy != TN_TENANCY_CONTRACT)
 		return d->nparticular;
-	TAILQ_FOREACH(v, &d->turns, turn) {
-		rq = TAILQ_FIRST(&v->queue);
-		if (v->isolation == TN_ISO_PROCESS ||
+	TAILQ_FOREACH(rq, &d->queue, queue) {
+		if (rq != TAILQ_FIRST(&rq->share->queue))
+			continue;
+		if (rq->version->isolation == TN_ISO_PROCESS ||
 		    now - rq->queued_us >= SV_POLICY_GROW_US ||
 		    !sv_pool_serves(d->pool, rq->contract))
 			n++;
@@ -562,6 +639,7 @@ on_reply(void *arg, struct sv_worker *w, struct sv_request *rq, const struct tn_
 
 	(void)w;
 	d->nrunning--;
+	sv_share_charge(d->shares, rq->share, rq->believed_us, rq->occupied_us);
 	if (sv_operations_end(rq) && !rq->cancelled) {
 		run_again(d, rq);
 		return;
@@ -640,6 +718,21 @@ died(struct sv_dispatch *d, const struct sv_worker *w, struct sv_request *rq)
 }
 
 static void
+on_revoked(void *arg, struct sv_worker *w, struct sv_request *rq)
+{
+	struct sv_dispatch *d = arg;
+
+	(void)w;
+	comes_back(d, rq);
+	if (rq->cancelled) {
+		answer_fault(d, rq, TN_FAULT_INTERNAL, "");
+		return;
+	}
+	enqueue(d, rq, true);
+	pump(d);
+}
+
+static void
 on_orphan(void *arg, struct sv_worker *w, struct sv_request *rq, bool started)
 {
 	struct sv_dispatch *d = arg;
@@ -672,13 +765,15 @@ static void
 on_generation(void *arg)
 {
 	struct sv_dispatch *d = arg;
-	struct sv_version *v, *next;
+	struct sv_request *rq, *next;
 
 	sv_builds_taken_over(d->builds);
-	for (v = TAILQ_FIRST(&d->turns); v != NULL; v = next) {
-		next = TAILQ_NEXT(v, turn);
-		if (!image_usable(d, v))
-			wait_for_image(d, v);
+	for (rq = TAILQ_FIRST(&d->queue); rq != NULL; rq = next) {
+		next = TAILQ_NEXT(rq, queue);
+		if (!image_usable(d, rq->version)) {
+			wait_over(d, rq);
+			enqueue(d, rq, false);
+		}
 	}
 	pump(d);
 }
@@ -717,7 +812,7 @@ on_kill_zygote(void *arg, uint64_t number)
 
 static const struct sv_pool_ops pool_ops = {
 	.room = on_room, .demand = on_demand, .reply = on_reply, .log = on_log,
-	.operation = on_operation, .orphan = on_orphan, .fill = on_fill,
+	.operation = on_operation, .revoked = on_revoked, .orphan = on_orphan, .fill = on_fill,
 	.generation = on_generation, .ready = on_ready, .failed = on_failed,
 	.want_zygote = on_want_zygote, .kill_zygote = on_kill_zygote,
 };
@@ -815,14 +910,12 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	struct sv_dispatch *d = arg;
 	struct sv_request *rq;
 	/* Whoever is answered may submit another: that one is younger than `now`. */
-	uint64_t now = tn_clock_us(), limit = (uint64_t)d->opt->queue_timeout_ms * 1000;
+	uint64_t now = tn_clock_us();
 
 	(void)fd;
 	(void)what;
-	while ((rq = TAILQ_FIRST(&d->waiting)) != NULL && rq->received_us + limit < now) {
-		wait_over(d, rq);
-		answer_fault(d, rq, TN_FAULT_OVERLOAD, "it waited for queue_timeout_ms");
-	}
+	while ((rq = TAILQ_FIRST(&d->waiting)) != NULL && expired(d, rq, now))
+		expire(d, rq);
 	if (d->dropped)
 		say_all_dropped(d);
 }
@@ -840,13 +933,14 @@ sv_dispatch_new(struct event_base *base, const struct tn_options *opt, struct sv
 		return NULL;
 	*d = (struct sv_dispatch){ .base = base, .opt = opt, .stats = stats, .ops = ops, .arg = arg,
 	    .next_id = 1 };
-	TAILQ_INIT(&d->turns);
 	TAILQ_INIT(&d->queue);
 	TAILQ_INIT(&d->waiting);
 	sv_images_init(&d->images);
 	sv_head_init(&d->head);
 	d->pool = sv_pool_new(base, opt, stats, &pool_ops, d);
-	d->contracts = sv_contracts_new(base, opt, dir_fd, lower, stats, on_build, on_settled, d);
+	if ((d->shares = sv_shares_new(opt)) != NULL)
+		d->contracts = sv_contracts_new(base, opt, dir_fd, lower, stats, d->shares,
+		    on_build, on_settled, d);
 	d->ev_tick = event_new(base, -1, EV_PERSIST, on_tick, d);
 	if (d->pool != NULL && d->contracts != NULL)
 		d->builds = sv_builds_new(base, opt, stats, d->pool, d->contracts, &d->images,
@@ -866,6 +960,7 @@ free_frames(void *arg, const struct sv_worker *w)
 	for (i = 0; i < w->nframes; i++) {
 		rq = w->frame[i];
 		(void)sv_operations_end(rq);
+		sv_share_unref(d->shares, &rq->share);
 		sv_version_unref(d->contracts, &rq->version);
 		sv_request_free(&rq);
 	}
@@ -882,6 +977,7 @@ sv_dispatch_free(struct sv_dispatch **dp)
 	*dp = NULL;
 	while ((rq = TAILQ_FIRST(&d->waiting)) != NULL) {
 		wait_over(d, rq);
+		sv_share_unref(d->shares, &rq->share);
 		sv_version_unref(d->contracts, &rq->version);
 		sv_request_free(&rq);
 	}
@@ -890,6 +986,7 @@ sv_dispatch_free(struct sv_dispatch **dp)
 	sv_pool_free(&d->pool);		/* builders end unheard */
 	sv_builds_free(&d->builds);
 	sv_contracts_free(&d->contracts);
+	sv_shares_free(&d->shares);
 	if (d->ev_tick != NULL)
 		event_free(d->ev_tick);
 	free(d);

@@ -5,6 +5,7 @@
 
 #include "sv_pool.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 
 #include "sv_memory.h"
 #include "sv_policy.h"
+#include "sv_share.h"
 #include "tn_clock.h"
 #include "tn_fd.h"
 #include "tn_log.h"
@@ -27,6 +29,13 @@
 #define REAP_US			5000000u /* one killed was reaped by then, or its zygote is deaf */
 #define RESTORE_MAX_US		10000000u /* more is a lie */
 #define AFFINITY_SCAN		16	/* how many with room are looked at for the image */
+/*
+ * Frames are queued behind others as long as what is there is done soon.  Where as
+ * many workers run as there are processors, to wake another one takes longer than to
+ * wait so long for one that is awake.
+ */
+#define BEHIND_MAX_US	500u
+#define BEHIND_SOON_US	200u
 #define FILLED_US		5000000u /* the workers of a new generation are ready by then */
 #define RESERVE_US		5000u	/* a reserve that was used is made up for then */
 #define OLD_MAX			2	/* generations that finish what they have */
@@ -72,11 +81,12 @@ struct sv_pool {
 	uint64_t	 not_before_us;
 	uint64_t	 reserve_from_us;	/* nobody is forked for the reserve before */
 	bool		 was_ready;
+	unsigned	 nbusy, nprocessors;
 	bool		 balancing, again;
 	struct event	*ev_tick, *ev_balance, *ev_zygote;
 	struct tn_frame_decoder *decoder;
 	TAILQ_HEAD(, sv_worker) all;
-	TAILQ_HEAD(, sv_worker) available;
+	TAILQ_HEAD(available_workers, sv_worker) available;	/* the idle ones first */
 	TAILQ_HEAD(, sv_worker) standby;	/* by the same link */
 	struct sv_worker *look;			/* whose memory is looked at next, NULL: the first's */
 	TAILQ_HEAD(, rotation) rotations;
@@ -207,54 +217,138 @@ sv_pool_serves(const struct sv_pool *p, const char *contract)
 	return false;
 }
 
+/* Is it one of those that another contract has for itself? */
+static bool
+kept_by_another(const struct sv_worker *w, const struct sv_share *share)
+{
+	unsigned i;
+
+	for (i = 0; i < w->nframes; i++)
+		if (w->frame[i]->share != share && sv_share_keeps_workers(w->frame[i]->share))
+			return true;
+	return false;
+}
+
+/* More idle ones than others have a right to? */
+static bool
+may_take_idle(const struct sv_pool *p, const struct sv_pool_want *want)
+{
+	const struct sv_worker *w;
+	unsigned n = 0;
+
+	if (want->capped)
+		return false;
+	if (want->spoken_for == 0)
+		return true;
+	TAILQ_FOREACH(w, &p->available, available) {
+		if (w->state != TN_WS_IDLE)
+			break;			/* the idle ones come first */
+		if (++n > want->spoken_for)
+			return true;
+	}
+	return false;
+}
+
 /* One that has served nobody. */
 static struct sv_worker *
-pick_unused(struct sv_pool *p)
+pick_unused(struct sv_pool *p, const struct sv_pool_want *want)
 {
 	struct sv_worker *w = TAILQ_FIRST(&p->standby);
 
+	if (want->capped)
+		return NULL;
 	if (w != NULL)
 		return w;
+	if (!may_take_idle(p, want))
+		return NULL;
 	TAILQ_FOREACH(w, &p->available, available)
 		if (w->state == TN_WS_IDLE && sv_worker_unused(w))
 			return w;
 	return NULL;
 }
 
-/* One that serves this contract and no other. */
-static struct sv_worker *
-pick_tenant(struct sv_pool *p, const char *contract)
+/* Would a request behind what it has be begun within `within` us? */
+static bool
+soon(const struct sv_worker *w, const struct sv_pool_want *want, uint64_t now, uint64_t within)
 {
-	struct sv_worker *w;
-
-	TAILQ_FOREACH(w, &p->available, available)
-		if (strcmp(w->contract, contract) == 0)
-			return w;
-	return pick_unused(p);
+	return w->load_us + want->cost_us <= within && !sv_worker_stalled(w, now) &&
+	    (!want->capped || sv_worker_runs(w, want->share)) &&
+	    !(want->guarded && kept_by_another(w, want->share));
 }
 
-struct sv_worker *
-sv_pool_pick(struct sv_pool *p, const struct sv_pool_want *want)
+/* One that serves this contract and no other. */
+static struct sv_worker *
+pick_tenant(struct sv_pool *p, const struct sv_pool_want *want)
+{
+	struct sv_worker *w;
+	uint64_t now = tn_clock_us();
+
+	TAILQ_FOREACH(w, &p->available, available)
+		if (strcmp(w->contract, want->contract) == 0 &&
+		    (w->state == TN_WS_IDLE ? may_take_idle(p, want) :
+		    soon(w, want, now, BEHIND_MAX_US)))
+			return w;
+	return pick_unused(p, want);
+}
+
+/* The idle one that has the image, or was used last. */
+static struct sv_worker *
+pick_idle(struct sv_pool *p, const struct sv_pool_want *want)
 {
 	struct sv_worker *w, *first = TAILQ_FIRST(&p->available), *keeper = NULL;
 	unsigned n = 0;
 
-	if (want->isolation == TN_ISO_PROCESS)
-		return pick_unused(p);
-	if (p->opt->worker_tenancy == TN_TENANCY_CONTRACT)
-		return pick_tenant(p, want->contract);
+	if (first == NULL || first->state != TN_WS_IDLE || !may_take_idle(p, want))
+		return NULL;
 	TAILQ_FOREACH(w, &p->available, available) {
-		/* A busy one that knows the image is no better than an idle one. */
-		if (w->state != TN_WS_IDLE && w->state != first->state)
+		if (w->state != TN_WS_IDLE || n++ == AFFINITY_SCAN)
 			break;
 		if (w->image == want->image)
 			return w;
 		if (keeper == NULL && sv_kept_find(&w->kept, want->image) >= 0)
 			keeper = w;
-		if (++n == AFFINITY_SCAN)
-			break;
 	}
 	return keeper != NULL ? keeper : first;
+}
+
+/* The busy one that has least to do; of equals, one that has the image. */
+static struct sv_worker *
+pick_busy(struct sv_pool *p, const struct sv_pool_want *want, uint64_t within)
+{
+	struct sv_worker *w, *best = NULL;
+	uint64_t now = tn_clock_us();
+	unsigned n = 0;
+
+	TAILQ_FOREACH_REVERSE(w, &p->available, available_workers, available) {
+		if (w->state == TN_WS_IDLE || n == AFFINITY_SCAN)
+			break;
+		if (!soon(w, want, now, within))
+			continue;
+		n++;
+		if (best == NULL || w->load_us < best->load_us ||
+		    (w->load_us == best->load_us && w->image == want->image &&
+		    best->image != want->image))
+			best = w;
+	}
+	return best;
+}
+
+struct sv_worker *
+sv_pool_pick(struct sv_pool *p, const struct sv_pool_want *want)
+{
+	struct sv_worker *w = NULL;
+
+	if (want->isolation == TN_ISO_PROCESS)
+		return pick_unused(p, want);
+	if (p->opt->worker_tenancy == TN_TENANCY_CONTRACT)
+		return pick_tenant(p, want);
+	if (p->nbusy >= p->nprocessors)
+		w = pick_busy(p, want, BEHIND_SOON_US);
+	if (w == NULL)
+		w = pick_idle(p, want);
+	if (w == NULL)
+		w = pick_busy(p, want, BEHIND_MAX_US);
+	return w;
 }
 
 static void
@@ -288,6 +382,15 @@ on_worker_operation(void *arg, struct sv_worker *w, struct sv_request *rq,
 	struct sv_pool *p = arg;
 
 	p->ops->operation(p->arg, w, rq, f);
+}
+
+static void
+on_worker_revoked(void *arg, struct sv_worker *w, struct sv_request *rq)
+{
+	struct sv_pool *p = arg;
+
+	p->stats->requests_revoked++;
+	p->ops->revoked(p->arg, w, rq);
 }
 
 static void
@@ -430,6 +533,7 @@ on_worker_state(void *arg, struct sv_worker *w, enum tn_wstate old)
 	struct sv_pool *p = arg;
 	enum tn_wstate now = w->state;
 
+	p->nbusy += (now == TN_WS_BUSY) - (old == TN_WS_BUSY);
 	if (now == TN_WS_IDLE && (old == TN_WS_SPAWNED || old == TN_WS_WARMING)) {
 		w->standby = true;
 		sv_pool_touch(p, w);
@@ -466,7 +570,7 @@ on_worker_state(void *arg, struct sv_worker *w, enum tn_wstate old)
 static const struct sv_worker_ops worker_ops = {
 	.state = on_worker_state, .reply = on_worker_reply, .log = on_worker_log,
 	.restored = on_worker_restored, .operation = on_worker_operation,
-	.orphan = on_worker_orphan,
+	.revoked = on_worker_revoked, .orphan = on_worker_orphan,
 };
 
 int
@@ -631,6 +735,13 @@ sv_pool_balance(struct sv_pool *p)
 			balance(p);
 	} while (p->again);
 	p->balancing = false;
+}
+
+void
+sv_pool_queued(struct sv_pool *p)
+{
+	if (!evtimer_pending(p->ev_balance, NULL))
+		sv_pool_balance(p);
 }
 
 static void
@@ -1204,6 +1315,16 @@ sv_pool_each(struct sv_pool *p, void (*fn)(void *arg, const struct sv_worker *w)
 		fn(arg, w);
 }
 
+/* Those that we may run on. */
+static unsigned
+processors(void)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
+}
+
 struct sv_pool *
 sv_pool_new(struct event_base *base, const struct tn_options *opt, struct sv_stats *stats,
     const struct sv_pool_ops *ops, void *arg)
@@ -1218,6 +1339,7 @@ sv_pool_new(struct event_base *base, const struct tn_options *opt, struct sv_sta
 	p->ops = ops;
 	p->arg = arg;
 	p->next_generation = p->next_worker = 1;
+	p->nprocessors = processors();
 	TAILQ_INIT(&p->all);
 	TAILQ_INIT(&p->available);
 	TAILQ_INIT(&p->standby);

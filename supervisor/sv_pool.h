@@ -26,6 +26,11 @@ struct sv_pool_want {
 	const char	*contract;
 	enum tn_isolation isolation;
 	uint64_t	image;		/* best one that has it at hand; 0: none */
+	uint64_t	cost_us;	/* what it is believed to cost */
+	const struct sv_share *share;	/* its contract's */
+	bool		capped;		/* no more workers than run that now */
+	bool		guarded;	/* some contract has workers reserved */
+	unsigned	spoken_for;	/* idle workers that are for others */
 };
 
 struct sv_pool_ops {
@@ -38,6 +43,7 @@ struct sv_pool_ops {
 	    const struct tn_frame_log *f);
 	void (*operation)(void *arg, struct sv_worker *w, struct sv_request *rq,
 	    const struct tn_frame_operation *f);
+	void (*revoked)(void *arg, struct sv_worker *w, struct sv_request *rq);
 	void (*orphan)(void *arg, struct sv_worker *w, struct sv_request *rq, bool started);
 	/*
 	 * The next generation is warm, while another serves: make its images, then call
@@ -79,7 +85,11 @@ void sv_pool_filled(struct sv_pool *p);
 typedef void sv_pool_rotated(void *arg, const char *error);
 int sv_pool_rotate(struct sv_pool *p, sv_pool_rotated *done, void *arg);
 
-/* A worker with room that may serve this; NULL: none. */
+/*
+ * A worker with room that may serve this; NULL: none.  An idle one; or one that will
+ * soon have done what it has: what that is believed to cost decides, together with how
+ * long it has been at its first request.
+ */
 struct sv_worker *sv_pool_pick(struct sv_pool *p, const struct sv_pool_want *want);
 /* Might sv_pool_pick() find one?  unused: for requests that want a worker which has served nobody. */
 bool sv_pool_has_room(const struct sv_pool *p, bool unused);
@@ -88,8 +98,10 @@ bool sv_pool_serves(const struct sv_pool *p, const char *contract);
 /* It was given a frame, or proved to be of no use: update who has room. */
 void sv_pool_touch(struct sv_pool *p, struct sv_worker *w);
 void sv_pool_unavailable(struct sv_pool *p, struct sv_worker *w);
-/* The queue has grown: more workers may be due. */
+/* More workers may be due, or fewer. */
 void sv_pool_balance(struct sv_pool *p);
+/* The same, if nobody looks soon anyway: requests wait. */
+void sv_pool_queued(struct sv_pool *p);
 
 /* Have an image made in this generation: the one that serves, or that comes. */
 int sv_pool_build(struct sv_pool *p, uint64_t generation, struct tn_frame *build,

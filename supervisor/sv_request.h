@@ -77,6 +77,10 @@ struct sv_request {
 	/* the dispatcher's */
 	TAILQ_ENTRY(sv_request) age;	/* all that wait, oldest first */
 	TAILQ_ENTRY(sv_request) queue;	/* all that wait for a worker */
+	struct sv_share	*share;		/* held: its contract's */
+	struct sv_worker *worker;	/* who has it; NULL: it waits */
+	uint64_t	 believed_us;	/* what it was thought to cost, when it was handed out */
+	uint64_t	 occupied_us;	/* how long it has had the worker for itself */
 	uint64_t	 id;
 	uint64_t	 queued_us;	/* since when it could run, if a worker had room */
 	uint64_t	 started_us;

@@ -17,6 +17,7 @@
 
 #include "sv_generation.h"
 #include "sv_image.h"
+#include "sv_share.h"
 #include "tn_clock.h"
 #include "tn_fd.h"
 #include "tn_log.h"
@@ -26,17 +27,14 @@
 #define READ_CHUNK	65536u
 #define IN_MARGIN	(1u << 20)	/* headers and logs beside the largest body */
 #define LAST_TURNS	64u		/* reads of what the dead have left: a socket holds less */
-/* Frames that wait to be sent; an honest worker reads, and asks for no more at a time. */
-#define OUT_MAX		(4 * TN_DEPTH_MAX + TN_OPERATIONS_PENDING_MAX)
-
-/* What did not fit into the socket. */
-struct out {
-	struct out	*next;
-	struct tn_buf	 buf;
-};
-
-/* Frames are encoded here, one at a time; the front has one thread. */
-static struct tn_buf scratch = { .max = TN_FRAME_MAX + 64 };
+/* No bound that matters: how many frames may wait is SV_WORKER_OUT_MAX. */
+#define OUT_MAX		((size_t)SV_WORKER_OUT_MAX * (TN_FRAME_MAX + 4))
+#define OUT_KEPT	(1u << 18)	/* a longer buffer is given back when it is empty */
+/*
+ * A worker that has not finished its first frame by then may need much longer: what
+ * is behind it is taken back.  Ten times what a usual request takes.
+ */
+#define STALL_US	500u
 
 static void step(struct sv_worker *w, enum tn_wevent ev);
 
@@ -56,23 +54,17 @@ leave(struct sv_worker *w)
 static void
 close_channel(struct sv_worker *w)
 {
-	struct out *o;
-
 	w->closed = true;
 	if (w->ev_read != NULL)
 		event_free(w->ev_read);
 	if (w->ev_write != NULL)
 		event_free(w->ev_write);
 	w->ev_read = w->ev_write = NULL;
+	event_del(w->ev_flush);
+	evtimer_del(w->ev_stall);
 	evtimer_del(w->ev_sleep);
 	tn_fd_close(&w->fd);
-	while ((o = w->out_head) != NULL) {
-		w->out_head = o->next;
-		w->nout--;
-		tn_buf_fini(&o->buf);
-		free(o);
-	}
-	w->out_tail = &w->out_head;
+	tn_buf_fini(&w->out);
 }
 
 static bool
@@ -83,12 +75,39 @@ started(const struct sv_worker *w, unsigned i)
 	return word != tn_slot_word(w->frame[i]->id, TN_SLOT_QUEUED);
 }
 
+bool
+sv_worker_runs(const struct sv_worker *w, const struct sv_share *share)
+{
+	unsigned i;
+
+	for (i = 0; i < w->nframes; i++)
+		if (w->frame[i]->share == share)
+			return true;
+	return false;
+}
+
+static void
+add_frame(struct sv_worker *w, struct sv_request *rq, unsigned slot)
+{
+	rq->share->nworkers += !sv_worker_runs(w, rq->share);
+	rq->worker = w;
+	w->load_us += rq->believed_us;
+	w->frame[w->nframes] = rq;
+	w->slot_of[w->nframes] = slot;
+	w->nframes++;
+}
+
 static void
 forget_frame(struct sv_worker *w, unsigned i)
 {
+	struct sv_request *rq = w->frame[i];
+
 	w->nframes--;
 	memmove(&w->frame[i], &w->frame[i + 1], (w->nframes - i) * sizeof(w->frame[0]));
 	memmove(&w->slot_of[i], &w->slot_of[i + 1], (w->nframes - i) * sizeof(w->slot_of[0]));
+	w->load_us -= rq->believed_us;
+	rq->worker = NULL;
+	rq->share->nworkers -= !sv_worker_runs(w, rq->share);
 }
 
 static void
@@ -103,79 +122,64 @@ settle(struct sv_worker *w)
 	}
 }
 
+/* Send what waits; what the socket has no room for goes on waiting. */
 static int
 flush_out(struct sv_worker *w)
 {
-	struct out *o;
 	ssize_t n;
 
-	while ((o = w->out_head) != NULL) {
-		n = tn_fd_send(w->fd, o->buf.p, o->buf.len, NULL, 0);
-		if (n == TN_EAGAIN) {
-			event_add(w->ev_write, NULL);
-			return 0;
-		}
+	while (w->out_at < w->out.len) {
+		n = tn_fd_send(w->fd, w->out.p + w->out_at, w->out.len - w->out_at, NULL, 0);
+		if (n == TN_EAGAIN)
+			return event_add(w->ev_write, NULL) == 0 ? 0 : TN_ENOMEM;
 		if (n < 0)
 			return (int)n;
-		tn_buf_consume(&o->buf, (size_t)n);
-		if (o->buf.len > 0)
-			continue;
-		w->out_head = o->next;
-		if (w->out_head == NULL)
-			w->out_tail = &w->out_head;
-		w->nout--;
-		tn_buf_fini(&o->buf);
-		free(o);
+		w->out_at += (size_t)n;
+		w->out_sent += (uint64_t)n;
+		while (w->nout > 0 && w->out_end[w->out_first] <= w->out_sent) {
+			w->out_first = (w->out_first + 1) % SV_WORKER_OUT_MAX;
+			w->nout--;
+		}
 	}
-	return 0;
-}
-
-/* What of scratch was not sent waits until the socket has room. */
-static int
-queue_rest(struct sv_worker *w, size_t sent)
-{
-	struct out *o;
-
-	if (w->nout == OUT_MAX || (o = calloc(1, sizeof(*o))) == NULL)
-		return TN_ENOMEM;
-	tn_buf_append(&o->buf, scratch.p + sent, scratch.len - sent);
-	if (o->buf.failed || event_add(w->ev_write, NULL) != 0) {
-		tn_buf_fini(&o->buf);
-		free(o);
-		return TN_ENOMEM;
-	}
-	*w->out_tail = o;
-	w->out_tail = &o->next;
-	w->nout++;
+	w->out_at = 0;
+	if (w->out.cap > OUT_KEPT)
+		tn_buf_fini(&w->out);
+	else
+		tn_buf_reset(&w->out);
+	w->out.max = OUT_MAX;
 	return 0;
 }
 
 /*
+ * At the end of the loop's turn: what has been handed out meanwhile goes in one call.
  * TN_ELIMIT, TN_ENOMEM: it could not be encoded, the worker is as it was.
- * TN_ECLOSED: the worker is of no use any more, killed if it was not dead: half a
- * frame may have gone out.
+ * TN_ECLOSED: the worker is of no use any more, killed if it does not read.
  */
 static int
 send_frame(struct sv_worker *w, const struct tn_frame *f)
 {
-	ssize_t n = 0;
+	size_t before;
 	int err;
 
 	if (w->closed)
 		return TN_ECLOSED;
-	tn_buf_reset(&scratch);
-	if ((err = tn_frame_encode(&scratch, f)) != 0)
-		return err;
-	if (w->out_head == NULL)
-		n = tn_fd_send(w->fd, scratch.p, scratch.len, NULL, 0);
-	if (n == (ssize_t)scratch.len)
-		return 0;
-	if (n == TN_EAGAIN)
-		n = 0;
-	if (n < 0 || queue_rest(w, (size_t)n) != 0) {
-		if (n != TN_ECLOSED)
-			sv_worker_kill(w);
+	if (w->nout == SV_WORKER_OUT_MAX) {
+		sv_worker_kill(w);
 		return TN_ECLOSED;
+	}
+	if (w->out_at > OUT_KEPT) {
+		tn_buf_consume(&w->out, w->out_at);
+		w->out_at = 0;
+	}
+	before = w->out.len;
+	if ((err = tn_frame_encode(&w->out, f)) != 0)
+		return err;
+	w->out_end[(w->out_first + w->nout) % SV_WORKER_OUT_MAX] =
+	    w->out_sent + (before - w->out_at) + (w->out.len - before);
+	w->nout++;
+	if (!w->flush_due) {
+		w->flush_due = true;
+		event_active(w->ev_flush, EV_WRITE, 0);
 	}
 	return 0;
 }
@@ -267,6 +271,19 @@ on_sleep(evutil_socket_t fd, short what, void *arg)
 		step(w, TN_WEV_EXIT);
 }
 
+/* The first frame is over. */
+static void
+head_changed(struct sv_worker *w)
+{
+	w->head_since_us = tn_clock_us();
+	/* Armed for the grace, it would come too late, or too early, for the next one. */
+	if (w->deadline_stage != 0)
+		arm(w, (uint64_t)w->opt->deadline_ms * 1000);
+	w->deadline_stage = 0;
+	atomic_store(&w->slots->timeout_id, 0);
+	evtimer_del(w->ev_sleep);
+}
+
 static void
 on_reply(struct sv_worker *w, const struct tn_frame_reply *f)
 {
@@ -280,6 +297,7 @@ on_reply(struct sv_worker *w, const struct tn_frame_reply *f)
 		return;
 	}
 	rq = w->frame[i];
+	rq->occupied_us = i == 0 ? tn_clock_us() - w->head_since_us : 0;
 	forget_frame(w, i);
 	w->requests++;
 	w->answered = rq->id;
@@ -288,15 +306,8 @@ on_reply(struct sv_worker *w, const struct tn_frame_reply *f)
 		sv_kept_forget(&w->kept);
 		w->image = 0;
 	}
-	if (i == 0) {				/* else the first one's time goes on */
-		w->head_since_us = tn_clock_us();
-		/* Armed for the grace, it would come too late, or too early, for the next one. */
-		if (w->deadline_stage != 0)
-			arm(w, (uint64_t)w->opt->deadline_ms * 1000);
-		w->deadline_stage = 0;
-		atomic_store(&w->slots->timeout_id, 0);
-		evtimer_del(w->ev_sleep);
-	}
+	if (i == 0)				/* else the first one's time goes on */
+		head_changed(w);
 	if (w->one_shot) {
 		w->retire_reason = TN_RETIRE_MODE;	/* it exits by itself */
 		w->retired = true;
@@ -456,6 +467,7 @@ on_read(evutil_socket_t fd, short what, void *arg)
 	leave(w);
 }
 
+/* The socket has room again, or the turn ends. */
 static void
 on_write(evutil_socket_t fd, short what, void *arg)
 {
@@ -463,6 +475,7 @@ on_write(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	w->flush_due = false;
 	if (w->closed)
 		return;
 	/* A closed channel: what it said before is read first, then its end. */
@@ -473,6 +486,49 @@ on_write(evutil_socket_t fd, short what, void *arg)
 	default:
 		sv_worker_kill(w);
 	}
+}
+
+static void
+stall_after(struct sv_worker *w, uint64_t us)
+{
+	struct timeval tv = { 0, (suseconds_t)us };
+
+	evtimer_add(w->ev_stall, &tv);
+}
+
+/*
+ * Is the first frame taking long?  Then those behind it need not wait for it.  The
+ * first one stays, begun or not: a worker that merely lacks CPU keeps something to
+ * show its life by, and is nobody's first choice meanwhile (sv_worker_stalled()).
+ */
+static void
+on_stall(evutil_socket_t fd, short what, void *arg)
+{
+	struct sv_worker *w = arg;
+	struct sv_request *taken[TN_DEPTH_MAX];
+	uint64_t elapsed = tn_clock_us() - w->head_since_us;
+	unsigned i, n = 0;
+
+	(void)fd;
+	(void)what;
+	if (w->nframes < 2 || w->closed || w->exited)
+		return;
+	if (elapsed < STALL_US) {
+		stall_after(w, STALL_US - elapsed);
+		return;
+	}
+	enter(w);
+	for (i = w->nframes - 1; i > 0; i--) {
+		if (!tn_slot_move(w->slots, (unsigned)w->slot_of[i], w->frame[i]->id,
+		    TN_SLOT_QUEUED, TN_SLOT_REVOKED))
+			continue;	/* its answer is on the way: it has got on */
+		taken[n++] = w->frame[i];
+		forget_frame(w, i);
+	}
+	/* The last one first: each goes back to the front of its queue. */
+	for (i = 0; i < n; i++)
+		w->ops->revoked(w->arg, w, taken[i]);
+	leave(w);
 }
 
 struct sv_worker *
@@ -488,11 +544,14 @@ sv_worker_new(struct event_base *base, const struct tn_options *opt, struct sv_g
 	*w = (struct sv_worker){ .number = number, .role = role, .generation = g,
 	    .state = TN_WS_SPAWNED, .cause = TN_WC_MAX, .pidfd = -1, .born_us = tn_clock_us(), .base = base, .opt = opt,
 	    .ops = ops, .arg = arg, .fd = -1, .decoder = decoder, .slots = MAP_FAILED };
-	w->out_tail = &w->out_head;
+	w->out.max = OUT_MAX;
 	w->in.max = in_max(w);
 	w->ev_deadline = evtimer_new(base, on_deadline, w);
 	w->ev_sleep = evtimer_new(base, on_sleep, w);
-	if (w->ev_deadline == NULL || w->ev_sleep == NULL ||
+	w->ev_stall = evtimer_new(base, on_stall, w);
+	w->ev_flush = event_new(base, -1, 0, on_write, w);
+	if (w->ev_deadline == NULL || w->ev_sleep == NULL || w->ev_stall == NULL ||
+	    w->ev_flush == NULL ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 ||
 	    (slots = tn_fd_memfd("tana-slots", TN_SLOTS_BYTES)) < 0)
 		goto fail;
@@ -535,8 +594,12 @@ sv_worker_free(struct sv_worker **wp)
 		w->condemned = true;
 		return;
 	}
-	if (w->ev_sleep != NULL)
+	if (w->ev_flush != NULL && w->ev_stall != NULL && w->ev_sleep != NULL)
 		close_channel(w);
+	if (w->ev_flush != NULL)
+		event_free(w->ev_flush);
+	if (w->ev_stall != NULL)
+		event_free(w->ev_stall);
 	if (w->ev_deadline != NULL)
 		event_free(w->ev_deadline);
 	if (w->ev_sleep != NULL)
@@ -559,6 +622,12 @@ sv_worker_room(const struct sv_worker *w, unsigned depth)
 {
 	return (w->state == TN_WS_IDLE || (w->state == TN_WS_BUSY && w->nframes < depth)) &&
 	    !w->one_shot && !w->closed && !w->killed && !w->exited;
+}
+
+bool
+sv_worker_stalled(const struct sv_worker *w, uint64_t now_us)
+{
+	return w->nframes > 0 && now_us - w->head_since_us > STALL_US;
 }
 
 int
@@ -594,9 +663,9 @@ sv_worker_invoke(struct sv_worker *w, struct sv_request *rq, struct tn_frame *f,
 		sv_kept_use(&w->kept, (unsigned)kept, im->number);
 	w->image = f->invoke.image;
 	w->one_shot = f->invoke.isolation == TN_ISO_PROCESS;
-	w->frame[w->nframes] = rq;
-	w->slot_of[w->nframes] = slot;
-	w->nframes++;
+	add_frame(w, rq, slot);
+	if (w->nframes > 1 && !evtimer_pending(w->ev_stall, NULL))
+		stall_after(w, STALL_US);
 	if (w->nframes == 1) {
 		w->head_since_us = tn_clock_us();
 		w->deadline_stage = 0;
@@ -605,6 +674,24 @@ sv_worker_invoke(struct sv_worker *w, struct sv_request *rq, struct tn_frame *f,
 	}
 	step(w, TN_WEV_ASSIGN);
 	return 0;
+}
+
+bool
+sv_worker_revoke(struct sv_worker *w, struct sv_request *rq)
+{
+	unsigned i;
+
+	for (i = 0; i < w->nframes && w->frame[i] != rq; i++)
+		;
+	if (i == w->nframes || w->one_shot || w->closed || w->exited ||
+	    !tn_slot_move(w->slots, (unsigned)w->slot_of[i], rq->id, TN_SLOT_QUEUED,
+	    TN_SLOT_REVOKED))
+		return false;
+	forget_frame(w, i);
+	if (i == 0)
+		head_changed(w);
+	step(w, w->nframes > 0 ? TN_WEV_REPLY : TN_WEV_LAST);
+	return true;
 }
 
 void

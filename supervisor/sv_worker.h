@@ -17,9 +17,13 @@
 #include "sv_kept.h"
 #include "sv_request.h"
 #include "tn_frame.h"
+#include "tn_operation.h"
 #include "tn_slots.h"
 #include "tn_worker_state.h"
 #include "tn_zygote.h"
+
+/* Frames that wait to be sent; an honest worker reads, and asks for no more at a time. */
+#define SV_WORKER_OUT_MAX	(4 * TN_DEPTH_MAX + TN_OPERATIONS_PENDING_MAX)
 
 struct sv_worker;
 struct sv_generation;
@@ -40,6 +44,11 @@ struct sv_worker_ops {
 	/* The request that it runs asks for something. */
 	void (*operation)(void *arg, struct sv_worker *w, struct sv_request *rq,
 	    const struct tn_frame_operation *f);
+	/*
+	 * It was too slow with another request, so that this one was taken back: not a
+	 * byte of it has run, nor will.
+	 */
+	void (*revoked)(void *arg, struct sv_worker *w, struct sv_request *rq);
 	/* It died with this request unanswered; started: it had begun to run. */
 	void (*orphan)(void *arg, struct sv_worker *w, struct sv_request *rq, bool started);
 };
@@ -80,6 +89,7 @@ struct sv_worker {
 	struct sv_request *frame[TN_DEPTH_MAX];
 	unsigned	 nframes;
 	uint64_t	 head_since_us;		/* frame[0] could run since */
+	uint64_t	 load_us;		/* what all of them are believed to cost */
 	unsigned	 deadline_stage;	/* 0 armed, 1 signalled, 2 killed */
 	uint64_t	 build_id;		/* builder: the build, 0 none */
 	/* private to sv_worker.c */
@@ -90,12 +100,16 @@ struct sv_worker {
 	int		 fd;
 	struct tn_slots	*slots;
 	uint64_t	 slot_of[TN_DEPTH_MAX];
-	struct event	*ev_read, *ev_write, *ev_deadline, *ev_sleep;
+	struct event	*ev_read, *ev_write, *ev_flush, *ev_stall, *ev_deadline, *ev_sleep;
 	uint64_t	 sleep_id;
 	struct tn_buf	 in;
 	struct tn_frame_decoder *decoder;	/* the pool's, shared */
-	struct out	*out_head, **out_tail;
-	unsigned	 nout;
+	struct tn_buf	 out;			/* to be sent at the end of the loop's turn */
+	size_t		 out_at;		/* from here on */
+	uint64_t	 out_sent;		/* bytes, ever */
+	uint64_t	 out_end[SV_WORKER_OUT_MAX]; /* the same, when the frames that wait are out */
+	unsigned	 out_first, nout;
+	bool		 flush_due;
 	unsigned	 busy;			/* calls in progress; free waits for 0 */
 	bool		 condemned;
 };
@@ -112,6 +126,12 @@ bool sv_worker_unused(const struct sv_worker *w);
 /* Has it room for one more frame? */
 bool sv_worker_room(const struct sv_worker *w, unsigned depth);
 
+/* Has it a request of this contract? */
+bool sv_worker_runs(const struct sv_worker *w, const struct sv_share *share);
+
+/* Has it been at its first frame for so long that whoever waits behind it is taken back? */
+bool sv_worker_stalled(const struct sv_worker *w, uint64_t now_us);
+
 /*
  * Give it a request with an image, or NULL; f->invoke's id, slot and what it says of
  * the image are set here.  Not 0: rq is still the caller's: TN_ELIMIT and TN_ENOMEM say
@@ -120,6 +140,11 @@ bool sv_worker_room(const struct sv_worker *w, unsigned depth);
  */
 int sv_worker_invoke(struct sv_worker *w, struct sv_request *rq, struct tn_frame *f,
     const struct sv_image *im);
+/*
+ * Take a request back that it was given and has not begun.  False: it has begun, or
+ * has not got it.
+ */
+bool sv_worker_revoke(struct sv_worker *w, struct sv_request *rq);
 /* Answer an operation of the request that it runs, which f->operated.id says. */
 void sv_worker_answer(struct sv_worker *w, const struct tn_frame *f);
 /* Builder: send BUILD. */

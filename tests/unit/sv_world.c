@@ -478,6 +478,7 @@ setup(void **state)
 	t.opt->workers_min = 1;
 	t.opt->workers_standby = 0;	/* who wants one says so */
 	t.opt->workers_max = 1;
+	t.opt->worker_depth = 1;	/* the same */
 	t.opt->max_requests = 0;
 	t.opt->memory_max = 1 << 20;
 	/* So long that only a test that shortens one of them meets it. */

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "sv_contract.h"
+#include "sv_share.h"
 #include "sv_lower.h"
 #include "tn_fd.h"
 #include "tn_log.h"
@@ -28,6 +29,7 @@ static struct {
 	int		 fd;
 	struct tn_options *opt;
 	struct sv_contracts *cs;
+	struct sv_shares *shares;
 	struct sv_version *building;	/* last asked for */
 	unsigned	 builds, settled;
 	/* the compiler's one job */
@@ -111,7 +113,9 @@ setup(void **state)
 		return -1;
 	t.fd = open(t.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	t.opt = tn_options_new();
-	t.cs = sv_contracts_new(NULL, t.opt, t.fd, NULL, NULL, on_build, on_settled, NULL);
+	t.shares = sv_shares_new(t.opt);
+	t.cs = sv_contracts_new(NULL, t.opt, t.fd, NULL, NULL, t.shares, on_build, on_settled,
+	    NULL);
 	tn_log_open("test", open("/dev/null", O_WRONLY | O_CLOEXEC), TN_LOG_ERROR, TN_LOG_TEXT);
 	return 0;
 }
@@ -123,6 +127,7 @@ teardown(void **state)
 
 	(void)state;
 	sv_contracts_free(&t.cs);
+	sv_shares_free(&t.shares);
 	tn_options_free(&t.opt);
 	tn_fd_close(&t.fd);
 	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", t.dir);
