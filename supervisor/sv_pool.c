@@ -351,12 +351,32 @@ sv_pool_pick(struct sv_pool *p, const struct sv_pool_want *want)
 	return w;
 }
 
+/* What the worker says in its page of its restores since we looked last. */
+static void
+count_restores(struct sv_pool *p, struct sv_worker *w)
+{
+	uint32_t words[TN_RESTORES_KEPT];
+	unsigned n, i;
+
+	if (w->role != TN_ROLE_WORKER)
+		return;
+	n = tn_slots_restores(w->slots, &w->restores, words);
+	for (i = 0; i < n; i++) {
+		uint32_t us = words[i] >> 1;
+
+		sv_histogram_add(&p->stats->time_restore,
+		    us < RESTORE_MAX_US ? us : RESTORE_MAX_US);
+		p->stats->audits += words[i] & 1;
+	}
+}
+
 static void
 on_worker_reply(void *arg, struct sv_worker *w, struct sv_request *rq,
     const struct tn_frame_reply *f)
 {
 	struct sv_pool *p = arg;
 
+	count_restores(p, w);
 	if (w->max_requests > 0 && w->requests >= w->max_requests && !w->retire_pending &&
 	    alive(w)) {
 		w->retire_pending = true;
@@ -407,12 +427,10 @@ on_worker_restored(void *arg, struct sv_worker *w, const struct tn_frame_restore
 	struct sv_pool *p = arg;
 	struct tn_log_record r;
 
-	sv_histogram_add(&p->stats->time_restore,
-	    f->restore_us < RESTORE_MAX_US ? f->restore_us : RESTORE_MAX_US);
-	p->stats->audits += f->audited != 0;
 	if (f->differ == 0 || w->killed)
 		return;
 	/* Its next request would see something of this one: it gets none. */
+	p->stats->audits++;
 	p->stats->audits_failed++;
 	tn_log_begin(&r, TN_LOG_ERROR, "audit: the heap differs from its image");
 	tn_log_i64(&r, "pid", w->pid);
@@ -436,6 +454,7 @@ account(struct sv_pool *p, struct sv_worker *w)
 	bool clean = WIFEXITED(st) && WEXITSTATUS(st) == 0;
 	enum tn_wcause cause = sv_worker_cause(w);
 
+	count_restores(p, w);
 	p->stats->workers_ended[cause]++;
 	if (w->killed)
 		p->stats->workers_killed++;
@@ -1300,6 +1319,7 @@ sv_pool_gauges(struct sv_pool *p)
 	p->stats->workers_private_bytes = p->stats->workers_shared_bytes = 0;
 	memset(p->stats->workers_by_state, 0, sizeof(p->stats->workers_by_state));
 	TAILQ_FOREACH(w, &p->all, link) {
+		count_restores(p, w);
 		p->stats->workers_by_state[w->state]++;
 		p->stats->workers_private_bytes += w->private_bytes;
 		p->stats->workers_shared_bytes += w->shared_bytes;

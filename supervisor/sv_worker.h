@@ -71,6 +71,7 @@ struct sv_worker {
 	uint64_t	 private_bytes, shared_bytes; /* resident memory when last looked at */
 	uint64_t	 image;			/* number of the image that it ran last */
 	struct sv_kept	 kept;			/* that one and others */
+	uint64_t	 restores;		/* how many of those in its page were counted */
 	uint64_t	 answered;		/* number of the request that it answered last */
 	char		 answered_id[SV_REQUEST_ID_MAX + 1];
 	char		 contract[SV_CONTRACT_MAX + 1];

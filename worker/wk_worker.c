@@ -300,7 +300,8 @@ static void
 restore(const struct tn_frame_invoke *q, bool broken)
 {
 	struct tn_frame f = { .type = TN_FRAME_RESTORED };
-	uint64_t start = tn_clock_us();
+	uint64_t start = tn_clock_us(), us;
+	bool audited;
 	size_t page = 0;
 
 	switch (q->isolation) {
@@ -322,16 +323,18 @@ restore(const struct tn_frame_invoke *q, bool broken)
 		wk.dirty = false;
 		break;
 	}
-	f.restored.id = q->id;
-	f.restored.restore_us = tn_clock_us() - start;
-	if (q->isolation == TN_ISO_SNAPSHOT && audit_due()) {
-		f.restored.audited = 1;
+	us = tn_clock_us() - start;
+	audited = q->isolation == TN_ISO_SNAPSHOT && audit_due();
+	if (audited)
 		f.restored.differ = wk_restore_audit(&page);
-		f.restored.page = page;
+	if (f.restored.differ == 0) {
+		tn_slots_restored(wk.slots, us, audited);
+		return;
 	}
+	f.restored.id = q->id;
+	f.restored.page = page;
 	send_or_exit(&f);
-	if (f.restored.differ > 0)
-		_exit(WK_EXIT_AUDIT);
+	_exit(WK_EXIT_AUDIT);
 }
 
 /* 0, or the exit status. */

@@ -29,6 +29,7 @@ SNAPSHOT, PROCESS, REUSE, FRESH = range(4)
 DROP, PAGEMAP, SCAN = range(3)
 OFF, SAMPLE, ALWAYS = range(3)		# audit
 FREE, QUEUED, RUNNING, REVOKED = range(4)
+RESTORES, RESTORED = 192, 200		# in the page of slots, common/tn_slots.h
 STAY = 0xFFFFFFFF
 DELTA = struct.Struct("=IIQQII")        # worker/wk_delta.h: the header of an image
 ENTRY = struct.Struct("=IIQ")           # and of each of its pages
@@ -50,6 +51,8 @@ def read_frames():
 
 FRAMES = read_frames()
 VERSION = int(re.search(r"define TN_FRAMES_VERSION (\d+)", table("frames.def"))[1])
+with open(os.path.join(SOURCE, "common", "tn_slots.h"), encoding="utf-8") as slots_h:
+    RESTORES_KEPT = int(re.search(r"define TN_RESTORES_KEPT (\d+)u", slots_h.read())[1])
 IMAGES_MAX = int(re.search(r"define TN_IMAGES_MAX (\d+)", table("frames.def"))[1])
 FRAME_NAMES = {number: name for name, (number, _) in FRAMES.items()}
 FAULTS = ["NONE"] + re.findall(r"^TN_FAULT\((\w+)", table("errors.def"), re.M)
@@ -211,6 +214,7 @@ class Worker:
         self.images = [0] * IMAGES_MAX          # numbers, by slot
         self.recent = list(range(IMAGES_MAX))   # slots, the one that was used last at the end
         self.last_id = number * 1000
+        self.restores = 0               # how many of those in the page were looked at
         self.buffer = b""
         self.sock, theirs = socket.socketpair()
         self.sock.settimeout(PATIENCE)
@@ -281,7 +285,7 @@ class Worker:
         return self.last_id
 
     def answer(self, id):
-        """The REPLY to it, what was logged before, and RESTORED if `restored`."""
+        """The REPLY to it, and what was logged before."""
         self.logs = []
         while True:
             frame = self.receive()
@@ -293,10 +297,22 @@ class Worker:
             return frame
 
     def restored(self, id):
-        frame = self.receive()
-        assert frame.type == "restored" and frame["id"] == id, (frame.type, frame)
-        assert frame["differ"] == 0, frame
-        return frame
+        """Wait until the heap was put back after this request; what the page says of it."""
+        end = time.monotonic() + PATIENCE
+        while self.all_restores() == self.restores:
+            if self.buffer or select.select([self.sock], [], [], 0.0002)[0]:
+                if self.all_restores() > self.restores:
+                    break               # it is the next request's
+                frame = self.receive()
+                assert frame.type != "restored", (id, frame["id"], frame["differ"], frame["page"])
+                raise AssertionError(f"{frame.type} comes before {id} was put back")
+            assert time.monotonic() < end, f"the heap is not put back after {id}"
+        word = struct.unpack_from("=I", self.slots, RESTORED + 4 * (self.restores % RESTORES_KEPT))[0]
+        self.restores += 1
+        return {"restore_us": word >> 1, "audited": word & 1}
+
+    def all_restores(self):
+        return struct.unpack_from("=Q", self.slots, RESTORES)[0]
 
     def invoke(self, image=None, **values):
         id = self.post(image, **values)

@@ -731,6 +731,35 @@ a_worker_whose_heap_was_not_put_back_gets_no_other_request(void **state)
 	take(worker(0));
 }
 
+/* How often a worker has put its heap back stands in its page; it is counted once. */
+static void
+restores_are_counted_whenever_somebody_looks_and_at_the_end(void **state)
+{
+	struct result r = { 0 };
+	struct proc *w;
+	unsigned i;
+
+	(void)state;
+	serve();
+	load("a");
+	w = worker(0);
+	for (i = 0; i < 3; i++) {
+		get(&r, "a");
+		take(w);
+		reply(w, "");
+		turn();
+		tn_slots_restored(w->slots, 7, i == 1);
+	}
+	sv_dispatch_gauges(t.d);
+	assert_int_equal(t.stats.time_restore.count, 3);
+	assert_int_equal(t.stats.audits, 1);
+	tn_slots_restored(w->slots, UINT64_MAX, true);
+	die(w, 9);
+	RUN_UNTIL(t.stats.workers_crashed == 1);
+	assert_int_equal(t.stats.time_restore.count, 4);
+	assert_int_equal(t.stats.audits, 2);
+}
+
 static void
 a_builder_has_nothing_to_put_back(void **state)
 {
@@ -1377,6 +1406,7 @@ main(void)
 		TEST(workers_that_answer_once_and_stay_do_not_pile_up),
 		TEST(a_worker_that_does_not_read_is_not_fed_for_ever),
 		TEST(a_worker_whose_heap_was_not_put_back_gets_no_other_request),
+		TEST(restores_are_counted_whenever_somebody_looks_and_at_the_end),
 		TEST(a_builder_has_nothing_to_put_back),
 		TEST(nobody_can_cut_off_the_page_that_the_front_reads),
 		TEST(an_evicted_image_is_built_again),

@@ -26,6 +26,12 @@ the_page_holds_all_slots(void **state)
 	/* Between processes, so no lock behind it that only one of them has. */
 	assert_true(atomic_is_lock_free(&slots.timeout_id));
 	assert_true(atomic_is_lock_free(&slots.frame[0]));
+	assert_true(atomic_is_lock_free(&slots.restored[0]));
+	/* These numbers stand in tests/e2e too. */
+	assert_int_equal(offsetof(struct tn_slots, frame), 8);
+	assert_int_equal(offsetof(struct tn_slots, restores), 192);
+	assert_int_equal(offsetof(struct tn_slots, restored), 200);
+	assert_true(TN_RESTORES_KEPT > TN_DEPTH_MAX);
 }
 
 static void
@@ -67,6 +73,52 @@ any_slot_number_stays_in_the_page(void **state)
 	atomic_store(&slots.frame[15], tn_slot_word(9, TN_SLOT_QUEUED));
 	assert_true(tn_slot_move(&slots, UINT32_MAX, 9, TN_SLOT_QUEUED, TN_SLOT_RUNNING));
 	assert_true(atomic_load(&slots.frame[15]) == tn_slot_word(9, TN_SLOT_RUNNING));
+}
+
+static void
+restores_are_read_once_and_in_order(void **state)
+{
+	static struct tn_slots s;
+	uint32_t words[TN_RESTORES_KEPT];
+	uint64_t seen = 0;
+	unsigned i, round;
+
+	(void)state;
+	assert_int_equal(tn_slots_restores(&s, &seen, words), 0);
+	/* As many as can be on their way, so often that they go round the ring. */
+	for (round = 0; round < 10; round++) {
+		for (i = 0; i <= TN_DEPTH_MAX; i++)
+			tn_slots_restored(&s, 100 * round + i, i % 2 != 0);
+		assert_int_equal(tn_slots_restores(&s, &seen, words), TN_DEPTH_MAX + 1);
+		for (i = 0; i <= TN_DEPTH_MAX; i++) {
+			assert_int_equal(words[i] >> 1, 100 * round + i);
+			assert_int_equal(words[i] & 1, i % 2);
+		}
+		assert_int_equal(tn_slots_restores(&s, &seen, words), 0);
+	}
+	tn_slots_restored(&s, UINT64_MAX, false);
+	assert_int_equal(tn_slots_restores(&s, &seen, words), 1);
+	assert_int_equal(words[0], (uint32_t)INT32_MAX << 1);
+}
+
+/* A worker writes what it likes: forwards, backwards, or so that it wraps round. */
+static void
+no_count_of_restores_leads_beyond_the_ring(void **state)
+{
+	static const uint64_t counts[] = { TN_RESTORES_KEPT + 1, UINT64_MAX, 3, 0, 1ull << 63 };
+	static struct tn_slots s;
+	uint32_t words[TN_RESTORES_KEPT + 1];
+	uint64_t seen = 0;
+	unsigned i;
+
+	(void)state;
+	words[TN_RESTORES_KEPT] = 12345;
+	for (i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		atomic_store(&s.restores, counts[i]);
+		assert_true(tn_slots_restores(&s, &seen, words) <= TN_RESTORES_KEPT);
+		assert_int_equal(words[TN_RESTORES_KEPT], 12345);
+		assert_int_equal(tn_slots_restores(&s, &seen, words), 0);
+	}
 }
 
 static void *
@@ -113,6 +165,8 @@ main(void)
 		cmocka_unit_test(a_slot_of_another_request_does_not_move),
 		cmocka_unit_test(any_slot_number_stays_in_the_page),
 		cmocka_unit_test(one_of_worker_and_front_wins),
+		cmocka_unit_test(restores_are_read_once_and_in_order),
+		cmocka_unit_test(no_count_of_restores_leads_beyond_the_ring),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
