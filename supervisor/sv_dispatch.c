@@ -998,6 +998,16 @@ sv_dispatch_set_operations(struct sv_dispatch *d, struct sv_operations *ops)
 	d->operations = ops;
 }
 
+void
+sv_dispatch_reload(struct sv_dispatch *d)
+{
+	if (sv_shares_reload(d->shares, d->opt) != 0)
+		tn_log(TN_LOG_ERROR, "no memory for contracts' limits: they stay as they were");
+	sv_contracts_reload(d->contracts);
+	sv_pool_balance(d->pool);
+	pump(d);
+}
+
 struct sv_pool *
 sv_dispatch_pool(struct sv_dispatch *d)
 {

@@ -2,8 +2,10 @@
  * sv_dispatch.h - from a request to a worker and back.
  *
  * A request waits in one of three places: at its contract while that is being
- * made ready, at its version while the image is built, in the run queue until a
- * worker has room.  Then it is with a worker, until the reply or the worker's end.
+ * made ready, at its version while the image is built, in its contract's queue for a
+ * worker (sv_share.h), until it is the contract's turn (sv_fair.h) and a worker has
+ * room.  Then it is with a worker, until the reply or the worker's end, unless it is
+ * taken back before it has begun.
  * (sv_request.h has submit and cancel, which the HTTP side calls.)
  */
 #ifndef SV_DISPATCH_H
@@ -41,6 +43,9 @@ void sv_dispatch_free(struct sv_dispatch **d);
 
 /* Who answers what running requests ask for (borrowed); without, nothing can be asked. */
 void sv_dispatch_set_operations(struct sv_dispatch *d, struct sv_operations *ops);
+
+/* The options have changed. */
+void sv_dispatch_reload(struct sv_dispatch *d);
 
 struct sv_pool *sv_dispatch_pool(struct sv_dispatch *d);
 struct sv_contracts *sv_dispatch_contracts(struct sv_dispatch *d);

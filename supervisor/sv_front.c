@@ -150,8 +150,7 @@ on_config(int *fd, int *restart_fd)
 	tn_buf_fini(&left);
 	open_log(STDERR_FILENO);
 	sv_http_reload(front.http);
-	sv_contracts_reload(sv_dispatch_contracts(front.dispatch));
-	sv_pool_balance(sv_dispatch_pool(front.dispatch));
+	sv_dispatch_reload(front.dispatch);
 	tn_log(TN_LOG_INFO, "configuration and contracts read again");
 	sv_control_reloaded(front.control, NULL, read_text(restart_fd, restart, ""));
 	tell_master(SV_MSG_CONFIG_DONE, 0);
