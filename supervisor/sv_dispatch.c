@@ -142,7 +142,8 @@ wait_for_worker(struct sv_dispatch *d, struct sv_request *rq, bool first)
 		sv_fair_add(sv_shares_fair(d->shares), &share->flow);
 	d->nqueued++;
 	d->nparticular += particular(d, rq->version);
-	if (rq->queued_us == 0)		/* else a worker had it, and did not begin it */
+	/* Once: a worker may have had it meanwhile, and not begun it. */
+	if (rq->queued_us == 0)
 		rq->queued_us = tn_clock_us();
 }
 
@@ -309,7 +310,8 @@ route(struct sv_dispatch *d, struct sv_contract *c, struct sv_request *rq)
 		return;
 	}
 	rq->version = sv_version_ref(c->current);
-	if (sv_breaker_refuses(&c->breaker, tn_clock_us(), &left)) {
+	if (c->breaker.state != SV_BREAKER_CLOSED &&
+	    sv_breaker_refuses(&c->breaker, tn_clock_us(), &left)) {
 		answer_quarantined(d, rq, left);
 		return;
 	}
@@ -417,10 +419,10 @@ hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 
 /* Those that wait while their contract was found to kill workers are not run either. */
 static bool
-quarantined(struct sv_dispatch *d, struct sv_request *rq)
+quarantined(struct sv_dispatch *d, struct sv_request *rq, uint64_t now)
 {
 	struct sv_contract *c = rq->version->contract;
-	uint64_t now = tn_clock_us(), left;
+	uint64_t left;
 
 	if (c == NULL || rq->probe || sv_breaker_allows(&c->breaker, now, &rq->probe))
 		return false;
@@ -465,13 +467,13 @@ serve(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 }
 
 static struct sv_pool_want
-want_of(struct sv_dispatch *d, const struct sv_request *rq)
+want_of(struct sv_dispatch *d, const struct sv_request *rq, uint64_t now)
 {
 	const struct sv_share *share = rq->share;
 	const struct sv_version *v = rq->version;
 	struct sv_pool_want want = { .contract = rq->contract, .isolation = v->isolation,
 	    .image = v->image != NULL ? v->image->number : 0, .cost_us = share->cost_us,
-	    .share = share, .guarded = sv_shares_any_reserved(d->shares),
+	    .share = share, .now_us = now, .guarded = sv_shares_any_reserved(d->shares),
 	    .capped = share->limits.workers_max > 0 &&
 	    share->nworkers >= share->limits.workers_max };
 
@@ -494,6 +496,7 @@ take_turns(struct sv_dispatch *d)
 	struct sv_pool_want want;
 	struct sv_request *rq;
 	struct sv_worker *w;
+	uint64_t now = tn_clock_us();
 	bool served = false;
 
 	while ((share = (struct sv_share *)sv_fair_first(fair)) != NULL &&
@@ -504,13 +507,13 @@ take_turns(struct sv_dispatch *d)
 			enqueue(d, rq, false);
 			continue;
 		}
-		if (expired(d, rq, tn_clock_us())) {
+		if (expired(d, rq, now)) {
 			expire(d, rq);
 			continue;
 		}
-		if (quarantined(d, rq))
+		if (quarantined(d, rq, now))
 			continue;
-		want = want_of(d, rq);
+		want = want_of(d, rq, now);
 		if ((w = sv_pool_pick(d->pool, &want)) != NULL) {
 			serve(d, w, rq);
 			served = true;

@@ -25,16 +25,20 @@ sv_head_init(struct sv_head *h)
 	arc4random_buf(random, sizeof(random));
 	for (i = 0; i < sizeof(random); i++)
 		snprintf(h->hash + 2 * i, 3, "%02x", random[i]);
+	h->nbefore = (size_t)snprintf(h->before, sizeof(h->before),
+	    "{\"height\":0,\"timestamp\":%.0f,\"hash\":\"%s\",\"previousHash\":\"%064d\","
+	    "\"executor\":\"embedded\",\"contractId\":\"", h->timestamp, h->hash, 0);
+	h->nbehind = (size_t)snprintf(h->behind, sizeof(h->behind),
+	    "\",\"gasLimit\":%u,\"gasUsed\":0}", SV_HEAD_GAS_LIMIT);
 }
 
 size_t
 sv_head_json(const struct sv_head *h, const char *contract, char out[SV_HEAD_BYTES])
 {
-	/* An identifier needs no escape. */
-	int n = snprintf(out, SV_HEAD_BYTES, "{\"height\":0,\"timestamp\":%.0f,\"hash\":\"%s\","
-	    "\"previousHash\":\"%064d\",\"executor\":\"embedded\",\"contractId\":\"%s\","
-	    "\"gasLimit\":%u,\"gasUsed\":0}", h->timestamp, h->hash, 0, contract,
-	    SV_HEAD_GAS_LIMIT);
+	size_t n = strlen(contract);	/* an identifier needs no escape */
 
-	return (size_t)n;
+	memcpy(out, h->before, h->nbefore);
+	memcpy(out + h->nbefore, contract, n);
+	memcpy(out + h->nbefore + n, h->behind, h->nbehind);
+	return h->nbefore + n + h->nbehind;
 }

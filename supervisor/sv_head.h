@@ -14,6 +14,9 @@
 struct sv_head {
 	double		timestamp;	/* ms since the epoch */
 	char		hash[65];	/* 64 hexadecimal digits, by chance: they name the chain */
+	/* Its JSON before and behind the contract's identifier: each request is told. */
+	char		before[SV_HEAD_BYTES], behind[64];
+	size_t		nbefore, nbehind;
 };
 
 void sv_head_init(struct sv_head *h);

@@ -26,6 +26,7 @@
 
 #define KEEP_MAX	256u		/* connections whose memory is kept */
 #define AHEAD_MAX	16384u		/* read while a request is in progress */
+#define TOGETHER_MAX	2048u		/* a body that is cheaper copied than sent apart */
 #define BODY_FIRST	65536u		/* room made for a body on its sender's word */
 #define PREFLIGHT_MAX	1024u		/* Access-Control-Request-Headers that is echoed */
 
@@ -169,8 +170,9 @@ send_answer(struct sv_http_conn *c, struct tn_str head, struct tn_str body)
 	struct iovec iov[2] = {
 		{ (void *)(uintptr_t)head.p, head.len }, { (void *)(uintptr_t)body.p, body.len }
 	};
-	struct msghdr m = { .msg_iov = iov, .msg_iovlen = body.len > 0 ? 2 : 1 };
-	ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
+	struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
+	ssize_t n = body.len == 0 ? send(c->fd, head.p, head.len, MSG_NOSIGNAL) :
+	    sendmsg(c->fd, &m, MSG_NOSIGNAL);
 	size_t sent;
 
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
@@ -266,6 +268,10 @@ answer(struct sv_http_conn *c, struct sv_request *rq, const struct sv_reply *rep
 	sv_stats_answer(h->stats, status, rq);
 	sv_request_log(h->opt, &(struct sv_record){ rq->method, rq->path, rq->ip, rq->contract,
 	    rq->request_id, status, fault, &rq->timings });
+	if (body.len <= TOGETHER_MAX) {
+		tn_buf_putstr(&h->head, body);
+		body.len = 0;
+	}
 	if (h->head.failed)
 		sv_http_conn_close(c);
 	else
@@ -491,8 +497,11 @@ keep_client(struct sv_http_conn *c, struct tn_buf *store)
 			if (sv_http_name_is(h->field[i], "x-forwarded-for"))
 				value[n++] = h->field[i + 1];
 		sv_forwarded_client(h->trusted, &a, value, n);
+		return sv_request_keep(store, (struct tn_str){ text, sv_addr_print(&a, text) });
 	}
-	return sv_request_keep(store, (struct tn_str){ text, sv_addr_print(&a, text) });
+	if (c->ip[0] == '\0')
+		(void)sv_addr_print(&c->peer, c->ip);
+	return sv_request_keep(store, tn_str(c->ip));
 }
 
 /* Everything that the contract gets to see, in one piece of memory. */

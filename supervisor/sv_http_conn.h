@@ -87,6 +87,7 @@ struct sv_http_conn {
 	uint64_t	 left;		/* bytes of a sized body still to come */
 	struct sv_request *rq;
 	struct sv_addr	 peer;
+	char		 ip[SV_ADDR_TEXT];	/* the peer's, as text; empty: not asked for yet */
 	struct tn_buf	 in;		/* read, not yet taken */
 	struct tn_buf	 out;		/* the answer's rest, when the socket is full */
 	size_t		 out_sent;

@@ -269,9 +269,9 @@ pick_unused(struct sv_pool *p, const struct sv_pool_want *want)
 
 /* Would a request behind what it has be begun within `within` us? */
 static bool
-soon(const struct sv_worker *w, const struct sv_pool_want *want, uint64_t now, uint64_t within)
+soon(const struct sv_worker *w, const struct sv_pool_want *want, uint64_t within)
 {
-	return w->load_us + want->cost_us <= within && !sv_worker_stalled(w, now) &&
+	return w->load_us + want->cost_us <= within && !sv_worker_stalled(w, want->now_us) &&
 	    (!want->capped || sv_worker_runs(w, want->share)) &&
 	    !(want->guarded && kept_by_another(w, want->share));
 }
@@ -281,12 +281,11 @@ static struct sv_worker *
 pick_tenant(struct sv_pool *p, const struct sv_pool_want *want)
 {
 	struct sv_worker *w;
-	uint64_t now = tn_clock_us();
 
 	TAILQ_FOREACH(w, &p->available, available)
 		if (strcmp(w->contract, want->contract) == 0 &&
 		    (w->state == TN_WS_IDLE ? may_take_idle(p, want) :
-		    soon(w, want, now, BEHIND_MAX_US)))
+		    soon(w, want, BEHIND_MAX_US)))
 			return w;
 	return pick_unused(p, want);
 }
@@ -316,13 +315,12 @@ static struct sv_worker *
 pick_busy(struct sv_pool *p, const struct sv_pool_want *want, uint64_t within)
 {
 	struct sv_worker *w, *best = NULL;
-	uint64_t now = tn_clock_us();
 	unsigned n = 0;
 
 	TAILQ_FOREACH_REVERSE(w, &p->available, available_workers, available) {
 		if (w->state == TN_WS_IDLE || n == AFFINITY_SCAN)
 			break;
-		if (!soon(w, want, now, within))
+		if (!soon(w, want, within))
 			continue;
 		n++;
 		if (best == NULL || w->load_us < best->load_us ||

@@ -28,6 +28,7 @@ struct sv_pool_want {
 	uint64_t	image;		/* best one that has it at hand; 0: none */
 	uint64_t	cost_us;	/* what it is believed to cost */
 	const struct sv_share *share;	/* its contract's */
+	uint64_t	now_us;
 	bool		capped;		/* no more workers than run that now */
 	bool		guarded;	/* some contract has workers reserved */
 	unsigned	spoken_for;	/* idle workers that are for others */

@@ -273,9 +273,9 @@ on_sleep(evutil_socket_t fd, short what, void *arg)
 
 /* The first frame is over. */
 static void
-head_changed(struct sv_worker *w)
+head_changed(struct sv_worker *w, uint64_t now)
 {
-	w->head_since_us = tn_clock_us();
+	w->head_since_us = now;
 	/* Armed for the grace, it would come too late, or too early, for the next one. */
 	if (w->deadline_stage != 0)
 		arm(w, (uint64_t)w->opt->deadline_ms * 1000);
@@ -287,6 +287,7 @@ head_changed(struct sv_worker *w)
 static void
 on_reply(struct sv_worker *w, const struct tn_frame_reply *f)
 {
+	uint64_t now = tn_clock_us();
 	struct sv_request *rq;
 	unsigned i;
 
@@ -297,7 +298,7 @@ on_reply(struct sv_worker *w, const struct tn_frame_reply *f)
 		return;
 	}
 	rq = w->frame[i];
-	rq->occupied_us = i == 0 ? tn_clock_us() - w->head_since_us : 0;
+	rq->occupied_us = i == 0 ? now - w->head_since_us : 0;
 	forget_frame(w, i);
 	w->requests++;
 	w->answered = rq->id;
@@ -307,7 +308,7 @@ on_reply(struct sv_worker *w, const struct tn_frame_reply *f)
 		w->image = 0;
 	}
 	if (i == 0)				/* else the first one's time goes on */
-		head_changed(w);
+		head_changed(w, now);
 	if (w->one_shot) {
 		w->retire_reason = TN_RETIRE_MODE;	/* it exits by itself */
 		w->retired = true;
@@ -689,7 +690,7 @@ sv_worker_revoke(struct sv_worker *w, struct sv_request *rq)
 		return false;
 	forget_frame(w, i);
 	if (i == 0)
-		head_changed(w);
+		head_changed(w, tn_clock_us());
 	step(w, w->nframes > 0 ? TN_WEV_REPLY : TN_WEV_LAST);
 	return true;
 }

@@ -34,6 +34,7 @@ e2e_tests += %D%/e2e/test_faults.py
 e2e_tests += %D%/e2e/test_lifecycle.py
 e2e_tests += %D%/e2e/test_security.py
 e2e_tests += %D%/e2e/test_server.py
+e2e_tests += %D%/e2e/test_dispatch.py
 e2e_tests += %D%/e2e/test_pool.py
 e2e_tests += %D%/e2e/test_documents.py
 e2e_tests += %D%/e2e/test_metrics.py
