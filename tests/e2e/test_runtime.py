@@ -762,9 +762,9 @@ exports.get = function (req) {
     worker = zygote.spawn()
     try:
         assert worker.receive().type == "ready"
-        first = settle(worker, worker.post(im, isolation=REUSE))
-        assert first.fault == "THREW"
-        worker.receive()
+        id = worker.post(im, isolation=REUSE)
+        assert settle(worker, id).fault == "THREW"
+        worker.restored(id)
         second = settle(worker, worker.post(im, isolation=REUSE))
         assert second.json == [2, 0, ["task of 1", "task of 2", "timer of 2", "module timer"]]
     finally:
