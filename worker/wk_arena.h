@@ -16,13 +16,14 @@
 #include <stdint.h>
 
 #include "wk_alloc.h"
+#include "wk_ready.h"
 
 #define WK_ARENA_BASE		((char *)0x200000000000)
 /* Where the base is mapped a second time, to be read only: what the bytes were. */
 #define WK_ARENA_SHADOW		((char *)0x280000000000)
 #define WK_ARENA_PAGE		((size_t)4096)
 #define WK_ARENA_MAGIC		0x616e6174u
-#define WK_ARENA_VERSION	1u
+#define WK_ARENA_VERSION	2u
 #define WK_ARENA_MAX		((size_t)1 << 30)
 
 /* What stands at the arena's start. */
@@ -32,6 +33,7 @@ struct wk_arena_header {
 	uint64_t		 generation;
 	uint64_t		 size;
 	void			*ctx;		/* duk_context */
+	struct wk_ready		 ready;		/* what the next request finds made */
 	struct wk_alloc		 alloc;
 };
 

@@ -13,6 +13,7 @@
 #include "wk_deadline.h"
 #include "wk_duk.h"
 #include "wk_host.h"
+#include "wk_ready.h"
 #include "wk_runtime.h"
 #include "wk_text.h"
 
@@ -104,6 +105,7 @@ describe(duk_context *ctx, void *udata)
 struct call {
 	duk_safe_call_function	 fn;
 	void			*arg;
+	duk_idx_t		 values;	/* on the stack for it */
 	struct wk_trouble	*trouble;
 	int			 rc;
 };
@@ -114,7 +116,7 @@ call_inside(void *arg)
 	struct call *c = arg;
 	duk_context *ctx = heap_ctx();
 
-	c->rc = duk_safe_call(ctx, c->fn, c->arg, 0, 1);
+	c->rc = duk_safe_call(ctx, c->fn, c->arg, c->values, 1);
 	if (c->rc != DUK_EXEC_SUCCESS) {
 		c->trouble->fault = TN_FAULT_THREW;
 		(void)duk_safe_call(ctx, describe, c->trouble, 1, 1);
@@ -139,13 +141,14 @@ trouble_set(struct wk_trouble *t, enum tn_fault fault, const char *message)
 }
 
 /*
- * Call fn in the heap: 0 and its result is on the stack; TN_ESCRIPT or
- * TN_ETIMEOUT, *t says more and the stack is as it was (TN_ETIMEOUT: is lost).
+ * Call fn in the heap with the topmost values of the stack: 0 and its result is there
+ * instead; TN_ESCRIPT or TN_ETIMEOUT, *t says more and they are gone (TN_ETIMEOUT: the
+ * whole stack is lost).
  */
 static int
-protect(duk_safe_call_function fn, void *arg, struct wk_trouble *t)
+protect_with(duk_safe_call_function fn, void *arg, duk_idx_t values, struct wk_trouble *t)
 {
-	struct call c = { .fn = fn, .arg = arg, .trouble = t };
+	struct call c = { .fn = fn, .arg = arg, .values = values, .trouble = t };
 
 	trouble_clear(t);
 	if (wk_deadline_run(call_inside, &c) != 0) {
@@ -166,6 +169,12 @@ protect(duk_safe_call_function fn, void *arg, struct wk_trouble *t)
 		return TN_ESCRIPT;
 	}
 	return c.rc == DUK_EXEC_SUCCESS ? 0 : TN_ESCRIPT;
+}
+
+static int
+protect(duk_safe_call_function fn, void *arg, struct wk_trouble *t)
+{
+	return protect_with(fn, arg, 0, t);
 }
 
 /* [ ... table ] and the method on top, ready for arguments and duk_call_method. */
@@ -430,6 +439,8 @@ get_exports(duk_context *ctx, void *udata)
 		}
 		duk_pop(ctx);
 	}
+	wk_host_push_table(ctx);
+	wk_ready_make(ctx);
 	return 0;
 }
 
@@ -451,6 +462,7 @@ struct step {
 	const struct wk_request	*q;
 	uint64_t		 set_up_us;	/* when the request object was there */
 	bool			 settled;
+	bool			 plain;		/* the value is on the stack, to be JSON */
 	double			 timeout;
 	const struct tn_frame_operated *answer;
 };
@@ -471,11 +483,7 @@ push_request(duk_context *ctx, const struct wk_request *q)
 	put_text(ctx, "url", q->url);
 	put_text(ctx, "path", q->path);
 	put_text(ctx, "query", q->query);
-	duk_push_array(ctx);
-	for (size_t i = 0; i < q->headers.n; i++) {
-		wk_host_push_text(ctx, q->headers.v[i]);
-		duk_put_prop_index(ctx, -2, (duk_uarridx_t)i);
-	}
+	wk_host_push_texts(ctx, q->headers);
 	duk_put_prop_string(ctx, -2, "headers");
 	if (q->has_body)
 		wk_host_push_bytes(ctx, q->body);
@@ -535,10 +543,18 @@ begin(duk_context *ctx, void *udata)
 {
 	struct step *s = udata;
 
-	push_method(ctx, "begin");
-	push_request(ctx, s->q);
-	s->set_up_us = tn_clock_us();
-	duk_call_method(ctx, 1);
+	wk_host_push_table(ctx);
+	if (wk_ready_take(ctx, s->q)) {
+		s->set_up_us = tn_clock_us();
+		s->plain = s->settled = wk_ready_run(ctx, s->q);
+		if (s->plain)
+			return 1;
+	} else {
+		push_method(ctx, "begin");
+		push_request(ctx, s->q);
+		s->set_up_us = tn_clock_us();
+		duk_call_method(ctx, 1);
+	}
 	duk_pop(ctx);
 	drain(ctx, s);
 	return 0;
@@ -553,6 +569,16 @@ fire(duk_context *ctx, void *udata)
 	duk_call_method(ctx, 0);
 	duk_pop(ctx);
 	drain(ctx, s);
+	return 0;
+}
+
+/* The frame's memory goes: it takes the next frame. */
+static duk_ret_t
+keep(duk_context *ctx, void *udata)
+{
+	(void)udata;
+	wk_host_push_table(ctx);
+	wk_ready_keep(ctx);
 	return 0;
 }
 
@@ -580,6 +606,7 @@ answered(duk_context *ctx, void *udata)
 
 struct taken {
 	struct wk_result	*r;
+	bool			 plain;		/* given the handler's value, to be JSON */
 	bool			 fault;
 	char			 fault_name[24];
 	double			 status;
@@ -613,15 +640,58 @@ take_headers(duk_context *ctx, duk_idx_t list, struct wk_result *r)
 	r->nheaders = n;
 }
 
+/* [ value ] -> [ text ], or undefined */
+static duk_ret_t
+encode(duk_context *ctx, void *udata)
+{
+	(void)udata;
+	(void)duk_json_encode(ctx, -1);
+	return 1;
+}
+
+/*
+ * [ value ] -> [ text ], true: what most handlers return, without a call of the
+ * runtime.  Or [ refusal ] as finish() would have it.
+ */
+static bool
+take_plain(duk_context *ctx, struct taken *k)
+{
+	struct wk_result *r = k->r;
+	bool threw = duk_safe_call(ctx, encode, NULL, 1, 1) != DUK_EXEC_SUCCESS;
+
+	if (!threw && duk_is_string(ctx, -1)) {
+		k->status = 200;
+		r->headers[0] = TN_STR("content-type");
+		r->headers[1] = TN_STR("application/json");
+		r->nheaders = 2;
+		k->body_is_text = true;
+		r->body.p = duk_get_lstring(ctx, -1, &r->body.len);
+		return true;
+	}
+	push_method(ctx, "noText");
+	duk_push_boolean(ctx, threw);
+	duk_dup(ctx, -4);
+	duk_call_method(ctx, 2);
+	return false;
+}
+
 static duk_ret_t
 take_result(duk_context *ctx, void *udata)
 {
 	struct taken *k = udata;
 	struct wk_result *r = k->r;
-	duk_idx_t list = duk_push_bare_array(ctx);
+	duk_idx_t list;
 
-	push_method(ctx, "finish");
-	duk_call_method(ctx, 0);
+	if (k->plain) {
+		if (take_plain(ctx, k))
+			return 1;
+		list = duk_push_bare_array(ctx);
+		duk_insert(ctx, -2);
+	} else {
+		list = duk_push_bare_array(ctx);
+		push_method(ctx, "finish");
+		duk_call_method(ctx, 0);
+	}
 	duk_require_object(ctx, -1);
 	if (duk_get_prop_string(ctx, -1, "fault")) {
 		(void)snprintf(k->fault_name, sizeof(k->fault_name), "%s", duk_to_string(ctx, -1));
@@ -792,6 +862,10 @@ wk_heap_request(const struct wk_request *q, wk_wait *wait, void *arg, uint64_t r
 		}
 		/* With operations, for no time too: timers always due must not hide answers. */
 		if (ms > 0 || operations > 0) {
+			rc = protect(keep, NULL, &r->trouble);
+			if (rc != 0)
+				break;
+			duk_pop(heap_ctx());
 			rc = wait(arg, ms, &answer);
 			if (rc == TN_ETIMEOUT) {
 				/* The heap is whole, but the request is over. */
@@ -822,8 +896,10 @@ wk_heap_request(const struct wk_request *q, wk_wait *wait, void *arg, uint64_t r
 		result_trouble(r);
 		return rc == TN_ETIMEOUT ? rc : 0;
 	}
-	duk_pop(heap_ctx());
-	rc = protect(take_result, &k, &r->trouble);
+	if (!s.plain)
+		duk_pop(heap_ctx());
+	k.plain = s.plain;
+	rc = protect_with(take_result, &k, s.plain ? 1 : 0, &r->trouble);
 	if (rc != 0) {
 		result_trouble(r);
 		return rc == TN_ETIMEOUT ? rc : 0;
@@ -840,21 +916,15 @@ out:
 	return 0;
 }
 
-static duk_ret_t
-let_go(duk_context *ctx, void *udata)
-{
-	(void)ctx;
-	(void)udata;
-	return 0;
-}
-
-void
+int
 wk_heap_end(void)
 {
 	struct wk_trouble t;
 	duk_context *ctx = heap_ctx();
+	int rc;
 
 	duk_set_top(ctx, 0);
-	(void)protect(let_go, NULL, &t);
+	rc = protect(keep, NULL, &t);
 	duk_set_top(ctx, 0);
+	return rc;
 }

@@ -97,14 +97,18 @@ typedef int wk_wait(void *arg, uint64_t ms, struct tn_frame_operated *a);
 /*
  * Run a request to its end.  0: *r is filled in, r->fault too; its texts are
  * valid until the next call (they stand in the arena or in `text`, a fixed
- * buffer for what must be converted).  TN_ETIMEOUT: r->fault is DEADLINE and the
+ * buffer for what must be converted).  Those of *q need to stay until `wait` is called,
+ * or until the heap is put back.  TN_ETIMEOUT: r->fault is DEADLINE and the
  * heap is inconsistent.  Else: wait's code.  r->fault CONFLICT: the front wants the
  * request run again.
  */
 int wk_heap_request(const struct wk_request *q, wk_wait *wait, void *arg, uint64_t reply_max,
     struct tn_buf *text, struct wk_result *r);
 
-/* Let go of the last result (mode reuse; a heap that is put back need not). */
-void wk_heap_end(void);
+/*
+ * Let go of the last request, whose texts may go then, and its result (mode reuse; a
+ * heap that is put back need not).  Not 0: there is no room for them, and so for none.
+ */
+int wk_heap_end(void);
 
 #endif

@@ -8,6 +8,7 @@
 #include "tn_operation.h"
 #include "wk_deadline.h"
 #include "wk_random.h"
+#include "wk_ready.h"
 #include "wk_text.h"
 
 #define STASH_TABLE	"tana"
@@ -89,6 +90,16 @@ wk_host_push_bytes(duk_context *ctx, struct tn_str bytes)
 		memcpy(p, bytes.p, bytes.len);
 	duk_push_buffer_object(ctx, -1, 0, bytes.len, DUK_BUFOBJ_UINT8ARRAY);
 	duk_remove(ctx, -2);
+}
+
+void
+wk_host_push_texts(duk_context *ctx, struct tn_strv texts)
+{
+	(void)duk_push_array(ctx);
+	for (size_t i = 0; i < texts.n; i++) {
+		wk_host_push_text(ctx, texts.v[i]);
+		duk_put_prop_index(ctx, -2, (duk_uarridx_t)i);
+	}
 }
 
 static bool
@@ -274,6 +285,10 @@ wk_host_install(duk_context *ctx)
 		{ "operate", host_operate, 2 },
 		{ "bytes", host_bytes, 1 },
 		{ "wellFormed", host_well_formed, 1 },
+		{ "givenUrl", wk_ready_given_url, 0 },
+		{ "givenIp", wk_ready_given_ip, 0 },
+		{ "givenHeaders", wk_ready_given_headers, 0 },
+		{ "givenBlock", wk_ready_given_block, 0 },
 		{ "register", host_register, 1 },
 		{ NULL, NULL, 0 }
 	};

@@ -38,6 +38,8 @@ void wk_host_push_table(duk_context *ctx);
 
 /* Push text from outside as a string (may throw: memory). */
 void wk_host_push_text(duk_context *ctx, struct tn_str text);
+/* Push a list of texts as an array of strings. */
+void wk_host_push_texts(duk_context *ctx, struct tn_strv texts);
 /* Push bytes as a Uint8Array of their own. */
 void wk_host_push_bytes(duk_context *ctx, struct tn_str bytes);
 

@@ -307,9 +307,8 @@ restore(const struct tn_frame_invoke *q, bool broken)
 	switch (q->isolation) {
 	case TN_ISO_REUSE:
 		/* Left in the middle, or full: there is no image to go back to here. */
-		if (broken)
+		if (broken || wk_heap_end() != 0)
 			_exit(0);
-		wk_heap_end();
 		wk.dirty = true;
 		break;
 	case TN_ISO_PROCESS:

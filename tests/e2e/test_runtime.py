@@ -762,13 +762,77 @@ exports.get = function (req) {
     worker = zygote.spawn()
     try:
         assert worker.receive().type == "ready"
-        first = settle(worker, worker.post(im, isolation=REUSE))
-        assert first.fault == "THREW"
-        worker.receive()
+        id = worker.post(im, isolation=REUSE)
+        assert settle(worker, id).fault == "THREW"
+        worker.restored(id)
         second = settle(worker, worker.post(im, isolation=REUSE))
         assert second.json == [2, 0, ["task of 1", "task of 2", "timer of 2", "module timer"]]
     finally:
         worker.close()
+
+
+def test_request_that_was_prepared_is_used_once(zygote, image):
+    """A heap without timers of its module level has its first request ready; a reused heap's next is another."""
+    source = """var last = null, tx = require('tana/tx').tx, data = require('tana/data').data, n = 0;
+tx.setBalance('a', 1, 'USD');
+exports.Get = function (req) {
+	var before = last, seen = [req === before, req.mark, Object.keys(req), req.url, req.path, req.query.n, req.ip,
+	    req.headers.get('x-n'), req.tana.contract.id, req.tana.mark, tx.getChanges().length, ++n];
+	last = req;
+	req.mark = req.tana.mark = 'of ' + n;
+	req.path = 'mine';
+	tx.setBalance('b', 2, 'USD');
+	data.set('k', 1);
+	queueMicrotask(function () { n += 10; });
+	return before === null ? seen : [seen, before.url, before.path, before.headers.get('x-n'), before.tana === req.tana];
+};
+exports.Post = function (req, body) {
+	return [req === last, req.mark, body, req.body === body, req.path];
+};"""
+    im = image(["contract.js", source], "")
+    worker = zygote.spawn()
+
+    def ask(n, **more):
+        id = worker.post(im, isolation=REUSE, url=f"http://h/p{n}", path=f"/p{n}", query=f"n={n}", ip=f"10.0.0.{n}",
+                         headers=["x-n", str(n)], **more)
+        a = settle(worker, id)
+        worker.restored(id)
+        return a.json
+    try:
+        assert worker.receive().type == "ready"
+        first = [False, None, [], "http://h/p1", "/p1", "1", "10.0.0.1", "1", "test", None, 0, 1]
+        second = [False, None, [], "http://h/p2", "/p2", "2", "10.0.0.2", "2", "test", None, 0, 12]
+        assert ask(1) == first
+        assert ask(2) == [second, "http://h/p1", "mine", "1", False]
+        assert ask(3, method="POST", function="post", body=b"[1]", ) == [False, None, "[1]", True, "/p3"]
+    finally:
+        worker.close()
+
+
+@pytest.mark.parametrize("returned,answer", [
+    # What happens while the handler runs decides before what it returns.
+    ("{ then: undefined }", ("", {})),
+    ("{ get then() { queueMicrotask(function () { log('task'); }); return 1; }, a: 1 }", ("task", {"then": 1, "a": 1})),
+    ("{ get then() { throw 'thrown by then'; } }", ("THREW", "thrown by then")),
+    ("Object.create({ then: function (ok) { log('then'); ok(5); } })", ("then", 5)),
+    ("new Proxy({ b: 2 }, { get: function (o, k) { log(typeof k === 'symbol' ? 'symbol' : k); return o[k]; } })",
+     ("then toJSON b", {"b": 2})),
+    ("(new EventTarget()).constructor && (t = new EventTarget(), t.addEventListener('e', function () { throw 'uncaught'; }), "
+     "t.dispatchEvent(new Event('e')), 3)", ("THREW", "uncaught")),
+    ("{ toJSON: function () { log('toJSON'); return undefined; } }", ("RESULT", "has nothing that JSON can express")),
+    ("{ toJSON: function () { throw new TypeError('no'); } }", ("RESULT", "cannot be expressed in JSON: TypeError: no")),
+    ("(Object.prototype.status = 201, Object.prototype.then = 4, { a: 1 })", ("", {"a": 1})),
+    ("(Object.prototype.then = function (ok) { delete Object.prototype.then; ok(6); }, {})", ("", 6)),
+])
+def test_what_a_handler_returns_is_looked_at_once(run, returned, answer):
+    a = run("exports.get = function (req) { var t, said = [], log = function (s) { said.push(s); "
+            f"if (said.length < 9) console.log(s); }}; return {returned}; }};")
+    if a.fault is not None:
+        assert a.fault == answer[0] and answer[1] in a.message
+        if "toJSON: function () { log" in returned:
+            assert a.log == ["info: toJSON"]
+    else:
+        assert (" ".join(line.replace("info: ", "") for line in a.log), a.json) == answer
 
 
 # -- results ---------------------------------------------------------------------

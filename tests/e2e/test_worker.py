@@ -807,6 +807,37 @@ def test_frames_behind_a_sleeping_request_keep_their_places(worker, images):
     assert value(worker.answer(others[1])) == "hello"
 
 
+@pytest.mark.parametrize("function", ["get", "fetch"])
+def test_request_is_known_after_its_frame_has_gone(worker, images, function):
+    """Texts that nobody has asked for are still the frame's; while the request sleeps that takes other frames."""
+    im = images("""var block = require('tana/block').block;
+function facts(req) {
+	return new Promise(function (done) {
+		setTimeout(function () {
+			done([req.url, req.ip, req.headers.get('x-long'), req.path, req.query.a, block.hash]);
+		}, 5);
+	});
+}
+exports.get = facts;
+exports.default = { fetch: function (req) { return facts(req).then(function (f) { return Response.json(f); }); } };""")
+
+    def about(c):
+        return dict(function=function, url="http://h/" + c * 300, ip=c * 20, headers=["x-long", c * 3000], path="/" + c,
+                    query="a=" + c, block=json.dumps({"hash": c * 50}))
+    first = worker.post(im, **about("a"))
+    sleep_of(worker, first)
+    second = worker.post(im, slot=1, **about("b"))
+    time.sleep(0.01)
+    for id, c in ((first, "a"), (second, "b")):
+        if c == "b":
+            sleep_of(worker, second)
+            worker.post(im, slot=2, **about("c"))
+            time.sleep(0.01)
+        worker.send("wake", id=id)
+        assert value(worker.answer(id)) == ["http://h/" + c * 300, c * 20, c * 3000, "/" + c, c, c * 50]
+        worker.restored(id)
+
+
 def test_deadline_while_asleep(worker, images):
     id = worker.post(images(SLEEPER))
     sleep_of(worker, id)

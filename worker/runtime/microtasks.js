@@ -9,7 +9,12 @@
 	var queue = own.list();
 	var late = own.list();
 
+	/* Is there something that C must not pass over (wk_ready.c)?  For it to see without a call. */
+	own.notice = own.create(null);
+	own.notice.due = false;
+
 	own.enqueue = function (task) {
+		own.notice.due = true;
 		queue[queue.length] = task;
 	};
 
@@ -51,8 +56,10 @@
 	};
 
 	own.onBegin(function () {
-		queue = own.list();
-		late = own.list();
+		if (queue.length > 0)
+			queue = own.list();
+		if (late.length > 0)
+			late = own.list();
 	});
 
 	own.define(own.global, 'queueMicrotask', function queueMicrotask(callback) {
@@ -62,6 +69,7 @@
 	});
 	/* globals.js removes these two again. */
 	own.define(own.global, 'setImmediate', function setImmediate(callback) {
+		own.notice.due = true;
 		late[late.length] = callback;
 	});
 	own.define(own.global, 'clearImmediate', function clearImmediate() {

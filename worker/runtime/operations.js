@@ -82,6 +82,8 @@
 	};
 
 	own.onBegin(function () {
+		if (pending === 0 && to === 0)
+			return;
 		asked = own.create(null);
 		pending = 0;
 		later = own.list();

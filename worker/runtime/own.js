@@ -124,7 +124,11 @@
 			fn(step.value);
 	};
 
-	/* What must be undone when a request begins (a heap may be used again). */
+	/*
+	 * What must be undone when a request begins (a heap may be used again).  A variable
+	 * that is written needlessly makes its page one of the image's own, which is put
+	 * back after each request: so a reset leaves alone what is clean.
+	 */
 	var resets = own.list();
 
 	own.onBegin = function (reset) {

@@ -9,6 +9,7 @@
 	var methodName = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 	var plus = /\+/g;
 	var decodeComponent = decodeURIComponent;
+	var GIVEN = own.create(null);	/* C has it, and gives it to who asks */
 
 	function state(request) {
 		var s = own.isObject(request) ? request[STATE] : undefined;
@@ -63,7 +64,7 @@
 		s.url = '';
 		s.method = 'GET';
 		s.headers = null;
-		s.list = null;		/* what headers are made from when they are wanted */
+		s.listed = false;	/* made from those that came from C when they are wanted */
 		s.body = null;
 		s.used = false;
 		s.path = '/';
@@ -79,9 +80,34 @@
 		return s;
 	}
 
+	function urlOf(s) {
+		if (s.url === GIVEN)
+			s.url = own.host.givenUrl();
+		return s.url;
+	}
+
+	function ipOf(s) {
+		if (s.ip === GIVEN)
+			s.ip = own.host.givenIp();
+		return s.ip;
+	}
+
+	/* Of the request as it came from C. */
+	own.headersGiven = function (from) {
+		if (from.headers === GIVEN)
+			from.headers = own.host.givenHeaders();
+		return from.headers;
+	};
+	own.blockGiven = function (from) {
+		if (from.block === GIVEN)
+			from.block = own.host.givenBlock();
+		return from.block;
+	};
+
 	function headers(s) {
 		if (s.headers === null)
-			s.headers = s.list !== null ? own.headersOf(s.list) : own.headersFrom();
+			s.headers = s.listed ? own.headersOf(own.headersGiven(s.from)) :
+			    own.headersFrom();
 		return s.headers;
 	}
 
@@ -96,12 +122,12 @@
 			if (from.used && init.body === undefined)
 				throw new TypeError(
 				    'Request: the body of the other request has been read');
-			s.url = from.url;
+			s.url = urlOf(from);
 			s.path = from.path;
 			s.search = from.search;
 			s.method = from.method;
 			s.body = from.body;
-			s.ip = from.ip;
+			s.ip = ipOf(from);
 			s.contract = from.contract;
 			s.from = from.from;
 			s.params = from.params;
@@ -154,7 +180,7 @@
 		});
 	}
 
-	attribute('url', function (s) { return s.url; });
+	attribute('url', urlOf);
 	attribute('method', function (s) { return s.method; });
 	attribute('headers', headers);
 	attribute('signal', function (s) {
@@ -173,7 +199,7 @@
 	attribute('referrerPolicy', function () { return ''; });
 
 	replaceable('path', function (s) { return s.path; });
-	replaceable('ip', function (s) { return s.ip; });
+	replaceable('ip', ipOf);
 	replaceable('body', function (s) { return s.parsed; });
 	replaceable('query', function (s) {
 		if (s.query === undefined)
@@ -202,14 +228,14 @@
 
 			if (s.used)
 				throw new TypeError('Request.clone: Body has already been read');
-			copy.url = s.url;
+			copy.url = urlOf(s);
 			copy.method = s.method;
 			copy.headers = own.headersFrom(headers(s));
 			copy.body = s.body;
 			copy.path = s.path;
 			copy.search = s.search;
 			copy.params = s.params;
-			copy.ip = s.ip;
+			copy.ip = ipOf(s);
 			copy.contract = s.contract;
 			copy.from = s.from;
 			copy.parsed = s.parsed;
@@ -221,13 +247,38 @@
 	own.Request = Request;
 	own.define(own.global, 'Request', Request);
 
+	/*
+	 * A request before it comes, for C to fill its state in.  Later, at the first
+	 * one, it is what make() would have made: nothing runs in between.
+	 */
+	own.prepareRequest = function (from) {
+		var p = own.create(null);
+
+		p.from = from;
+		p.state = fresh();
+		p.state.contract = from.contract;
+		p.state.from = from;
+		p.state.listed = true;
+		/* Few handlers look at these: each text saved is a page less to put back. */
+		p.state.url = p.state.ip = from.headers = from.block = GIVEN;
+		p.request = make(p.state);
+		return p;
+	};
+	/* C will not have it any longer. */
+	own.keepRequest = function (p) {
+		urlOf(p.state);
+		ipOf(p.state);
+		own.headersGiven(p.from);
+		own.blockGiven(p.from);
+	};
+
 	/* The request that came from C; `parsed` is what req.body shall be. */
 	own.requestOf = function (from, parsed) {
 		var s = fresh();
 
 		s.url = from.url;
 		s.method = from.method;
-		s.list = from.headers;
+		s.listed = true;
 		s.body = from.body;
 		s.path = from.path;
 		s.search = from.query;

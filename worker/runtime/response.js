@@ -50,6 +50,14 @@
 		return s;
 	}
 
+	own.cannotBeJson = function (e, whose) {
+		return own.refuse(TypeError, whose + ' cannot be expressed in JSON: ' +
+		    own.summary(e));
+	};
+	own.hasNoJson = function (whose) {
+		return own.refuse(TypeError, whose + ' has nothing that JSON can express');
+	};
+
 	/* data as JSON text, or a refusal that says why not. */
 	own.jsonText = function (data, whose) {
 		var text;
@@ -60,11 +68,10 @@
 		try {
 			text = own.stringify(data);
 		} catch (e) {
-			throw own.refuse(TypeError, whose + ' cannot be expressed in JSON: ' +
-			    own.summary(e));
+			throw own.cannotBeJson(e, whose);
 		}
 		if (typeof text !== 'string')
-			throw own.refuse(TypeError, whose + ' has nothing that JSON can express');
+			throw own.hasNoJson(whose);
 		return text;
 	};
 
@@ -178,6 +185,7 @@
 	own.Response = Response;
 	own.define(own.global, 'Response', Response);
 
+	own.RESPONSE = STATE;
 	/* The state of a response, undefined for anything else. */
 	own.responseState = function (value) {
 		return own.isObject(value) ? value[STATE] : undefined;

@@ -61,7 +61,8 @@
 	own.setRoutes = function (list) {
 		var i;
 
-		routes = own.list();
+		if (routes.length > 0)
+			routes = own.list();
 		if (own.isArray(list))
 			for (i = 0; i < list.length; i++)
 				if (typeof list[i] === 'string')

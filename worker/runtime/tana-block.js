@@ -14,7 +14,7 @@
 
 	/* Null while the module level runs: no block is there then. */
 	function value(name) {
-		var b = own.request !== null ? own.request.block : null, v;
+		var b = own.request !== null ? own.blockGiven(own.request) : null, v;
 
 		if (typeof b === 'string')
 			b = own.request.block = own.parse(b);

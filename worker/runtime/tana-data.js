@@ -27,6 +27,7 @@
 	var matches;				/* its answers: pattern -> { members, names } */
 	var committing;				/* the commit under way, or null */
 	var commits;				/* those that wait for it */
+	var used = false;			/* any of these, since the request began */
 
 	function begin() {
 		staged = own.create(null);
@@ -45,6 +46,7 @@
 					if (own.request === null)
 						throw new Failure('data.' + name +
 						    ': there is no request yet');
+					used = true;
 					fn(resolve, reject, a, b);
 				} catch (e) {
 					reject(e);
@@ -452,6 +454,9 @@
 	own.put(data, 'MAX_KEYS', KEYS_MAX);
 
 	own.onBegin(function () {
+		if (!used)
+			return;
+		used = false;
 		begin();
 		committing = null;
 		commits = own.list();

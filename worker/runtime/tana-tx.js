@@ -90,7 +90,8 @@
 	});
 
 	own.onBegin(function () {
-		staged = own.list();
+		if (staged.length > 0)
+			staged = own.list();
 	});
 
 	own.module('tx', tx, { tx: tx });

@@ -8,6 +8,7 @@
 (function (own) {
 	'use strict';
 
+	var RETURNED = 'what the handler returned';
 	var NAMES = ['init', 'contract', 'get', 'post', 'fetch'];
 	var SPELLINGS = own.create(null);
 	var jsonType = /^[^;]*[\/+]json[\t ]*(;|$)/i;
@@ -18,7 +19,9 @@
 	var handlers = own.create(null);	/* name -> { fn, self, file } */
 	var others = own.list();		/* what is exported besides */
 	var lastFile = '';
+	var contract = own.create(null);	/* id, owner, name */
 	var current = null;			/* the request's outcome */
+	var prepared = null;			/* for the first request: see prepare() */
 
 	SPELLINGS.Get = 'get';
 	SPELLINGS.get = 'get';
@@ -78,7 +81,9 @@
 
 		lastFile = name;
 		meta = own.isObject(meta) ? meta : own.create(null);
-		own.owner = typeof meta.owner === 'string' ? meta.owner : null;
+		contract.id = id;
+		contract.owner = own.owner = typeof meta.owner === 'string' ? meta.owner : null;
+		contract.name = typeof meta.name === 'string' ? meta.name : null;
 		own.setRoutes(meta.routes);
 		try {
 			own.apply(fn, module.exports, [module.exports, own.require, module]);
@@ -126,9 +131,40 @@
 		fault(outcome, own.isRefusal(e) ? 'RESULT' : 'THREW', own.describe(e));
 	}
 
+	function settle(outcome, value) {
+		outcome.settled = true;
+		outcome.value = value;
+	}
+
+	/* A promise, or what looks like one: the outcome is what it comes to. */
+	function follow(outcome, value, then) {
+		var once = false;
+
+		own.enqueue(function () {
+			try {
+				own.apply(then, value, [function (v) {
+					if (!once) {
+						once = true;
+						returned(outcome, v);
+					}
+				}, function (e) {
+					if (!once) {
+						once = true;
+						failed(outcome, e);
+					}
+				}]);
+			} catch (e) {
+				if (!once) {
+					once = true;
+					failed(outcome, e);
+				}
+			}
+		});
+	}
+
 	/* What a handler returned, or what its promise came to. */
 	function returned(outcome, value) {
-		var then, once = false;
+		var then;
 
 		if (outcome.settled)
 			return;
@@ -140,31 +176,11 @@
 				return;
 			}
 			if (typeof then === 'function') {
-				own.enqueue(function () {
-					try {
-						own.apply(then, value, [function (v) {
-							if (!once) {
-								once = true;
-								returned(outcome, v);
-							}
-						}, function (e) {
-							if (!once) {
-								once = true;
-								failed(outcome, e);
-							}
-						}]);
-					} catch (e) {
-						if (!once) {
-							once = true;
-							failed(outcome, e);
-						}
-					}
-				});
+				follow(outcome, value, then);
 				return;
 			}
 		}
-		outcome.settled = true;
-		outcome.value = value;
+		settle(outcome, value);
 	}
 
 	/* ctx.waitUntil(): the heap ends with the request, so the answer waits too. */
@@ -208,7 +224,7 @@
 
 		if (bytes === null || bytes.length === 0)
 			return null;
-		type = header(request.headers, 'content-type');
+		type = header(own.headersGiven(request), 'content-type');
 		if (own.test(jsonType, type)) {
 			text = own.decode(bytes, true);
 			if (text === undefined)
@@ -232,6 +248,14 @@
 		return bytes;
 	}
 
+	/* The prepared request, or another. */
+	function requestOf(from, parsed) {
+		if (prepared === null || prepared.from !== from)
+			return own.requestOf(from, parsed);
+		prepared.state.parsed = parsed;
+		return prepared.request;
+	}
+
 	function start(outcome, request, h) {
 		var name = request['function'], parsed = null, args;
 
@@ -243,11 +267,11 @@
 			}
 		}
 		if (name === 'fetch')
-			args = [own.requestOf(request, null), {}, contextOf(outcome)];
+			args = [requestOf(request, null), {}, contextOf(outcome)];
 		else if (name === 'post')
-			args = [own.requestOf(request, parsed), parsed];
+			args = [requestOf(request, parsed), parsed];
 		else if (name === 'get')
-			args = [own.requestOf(request, parsed)];
+			args = [requestOf(request, parsed)];
 		else
 			args = [own.context];
 		own.input = null;
@@ -257,17 +281,22 @@
 		returned(outcome, own.apply(h.fn, h.self, args));
 	}
 
-	function begin(request) {
-		var h = handlers[request['function']], outcome = own.create(null);
+	function newOutcome() {
+		var outcome = own.create(null);
 
-		own.begin(request);
-		outcome.name = request['function'];
+		outcome.name = '';
 		outcome.settled = false;
 		outcome.fault = null;
 		outcome.message = '';
 		outcome.value = undefined;
 		outcome.waiting = 0;
-		current = outcome;
+		return outcome;
+	}
+
+	function run(outcome, request) {
+		var h = handlers[request['function']];
+
+		outcome.name = request['function'];
 		if (h === undefined) {
 			fault(outcome, 'METHOD', 'the contract does not export ' + outcome.name);
 			return;
@@ -279,10 +308,59 @@
 		}
 	}
 
+	function begin(request) {
+		prepared = null;
+		own.begin(request);
+		current = newOutcome();
+		run(current, request);
+	}
+
+	/*
+	 * All that a request finds, made while there is time: the resets are done, the
+	 * objects are there, and C fills in the request's own (wk_ready.c).  It serves one
+	 * request; after that, if the heap is not put back, begin() serves the others.
+	 * Timers have their time from when a request begins: with them, nothing is prepared.
+	 */
+	function prepare() {
+		var from = own.create(null);
+
+		if (own.hasKeptTimers())
+			return undefined;
+		from['function'] = 'get';
+		from.headers = null;
+		from.body = null;
+		from.contract = { id: contract.id, owner: contract.owner, name: contract.name };
+		from.block = undefined;
+		from.caller = undefined;
+		from.named = undefined;
+		from.input = undefined;
+		own.begin(from);
+		current = newOutcome();
+		prepared = own.prepareRequest(from);
+		own.notice.due = false;
+		prepared.notice = own.notice;
+		prepared.get = handlers.get !== undefined ? handlers.get.fn : null;
+		prepared.contract = contract.id;
+		prepared.responseKey = own.RESPONSE;
+		return prepared;
+	}
+
+	/* The prepared request's memory in C goes. */
+	function keep() {
+		if (prepared !== null)
+			own.keepRequest(prepared);
+	}
+
+	/* Begin with what was prepared. */
+	function beginPrepared() {
+		run(current, prepared.from);
+	}
+
 	/* Nobody awaits a timer's callback: its error is the request's, if that still runs. */
 	var uncaught = own.uncaught;
 
 	own.uncaught = function (e) {
+		own.notice.due = true;
 		if (current !== null && !current.settled)
 			failed(current, e);
 		else
@@ -345,7 +423,7 @@
 			    'expected a Response or a value that JSON can express');
 		headers[0] = 'content-type';
 		headers[1] = 'application/json';
-		return reply(200, headers, own.jsonText(value, 'what the handler returned'));
+		return reply(200, headers, own.jsonText(value, RETURNED));
 	}
 
 	function finish() {
@@ -361,10 +439,37 @@
 		}
 	}
 
+	/* Why C got no JSON of what the handler returned. */
+	function noText(threw, e) {
+		try {
+			throw threw ? own.cannotBeJson(e, RETURNED) : own.hasNoJson(RETURNED);
+		} catch (e) {
+			return refusal('RESULT', own.isRefusal(e) ? own.summary(e) :
+			    own.describe(e));
+		}
+	}
+
 	own.host.register({
 		load: load,
 		exports: exports,
+		prepare: prepare,
 		begin: begin,
+		beginPrepared: beginPrepared,
+		keep: keep,
+		/* How the handler that C called went: the arguments of what they are named after. */
+		failed: function (e) {
+			failed(current, e);
+		},
+		returned: function (value) {
+			returned(current, value);
+		},
+		settle: function (value) {
+			settle(current, value);
+		},
+		follow: function (value, then) {
+			follow(current, value, then);
+		},
+		noText: noText,
 		drain: drain,
 		timeout: own.timeout,
 		fire: own.fire,

@@ -150,16 +150,23 @@
 	own.keepTimers = function () {
 		var timer;
 
-		kept = own.list();
+		if (kept.length > 0)
+			kept = own.list();
 		while ((timer = first()) !== undefined) {
 			removeFirst();
 			kept[kept.length] = timer;
 		}
 	};
 
+	own.hasKeptTimers = function () {
+		return kept.length > 0;
+	};
+
 	own.onBegin(function () {
 		var i, copy;
 
+		if (last === 0)			/* there has never been one */
+			return;
 		heap = own.list();
 		byId = own.create(null);
 		for (i = 0; i < kept.length; i++) {
