@@ -55,6 +55,8 @@ static const struct pol_rule table[] = {
 	 * run over its end.
 	 */
 	{ CALL(recvfrom), Z | W | B, TESTS(IS(0, CHANNEL_FD), EQ(3, 0), EQ(4, 0), EQ(5, 0)) },
+	/* Of one descriptor, for as long as it takes, and no signal is let through by it. */
+	{ CALL(ppoll), W | B, TESTS(EQ(1, 1), EQ(2, 0), EQ(3, 0)) },
 	{ CALL(sendto), W | B, TESTS(IS(0, CHANNEL_FD), UP_TO(2, SEND_MAX), EQ(3, MSG_NOSIGNAL),
 	    EQ(4, 0), EQ(5, 0)) },
 	{ CALL(getrusage), Z | W | SCAN | PAGEMAP, TESTS(EQ(0, RUSAGE_SELF)) },

@@ -3,6 +3,7 @@
 #include "wk_channel.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -95,6 +96,12 @@ receive(size_t missing)
 	}
 	if (missing > ch.cap - ch.end)
 		return TN_ELIMIT;
+	/*
+	 * Who waits in recv() on such a socket is woken each time that the other side has
+	 * read what was sent before; who polls is not.
+	 */
+	if (ppoll(&(struct pollfd){ .fd = ch.fd, .events = POLLIN }, 1, NULL, NULL) < 0)
+		return errno == EINTR ? TN_EAGAIN : TN_ESYS;
 	/* recv, not recvmsg: what descriptors anybody sent are closed unseen. */
 	n = recv(ch.fd, ch.rx + ch.end, ch.cap - ch.end, 0);
 	if (n < 0) {

@@ -2,8 +2,8 @@
  * wk_channel.h - the worker's end of its socket to the front.
  *
  * All memory is mapped by _open, before the sandbox closes; afterwards it makes
- * no other system calls than recv(fd) and send(fd, MSG_NOSIGNAL),
- * neither of which can pass a descriptor.
+ * no other system calls than ppoll(), recv(fd) and send(fd, MSG_NOSIGNAL),
+ * none of which can pass a descriptor.
  */
 #ifndef WK_CHANNEL_H
 #define WK_CHANNEL_H

@@ -108,7 +108,7 @@ def test_what_is_behind_a_request_that_takes_long_is_answered_before_it(start):
     clients = Clients(s, ["/hello"] * 200, 16)
     assert clients.statuses() == [200] * 200
     assert time.monotonic() - begin < 1.4		# not one of them has waited for it
-    assert slow.finish().text == "slept"
+    assert slow.finish().json() == "slept"
 
 
 def test_requests_of_clients_that_leave_are_not_run(start):
@@ -121,32 +121,40 @@ def test_requests_of_clients_that_leave_are_not_run(start):
     until("all of them wait", lambda: s.stats()["requests_queued"] + s.stats()["requests_running"] >= 7)
     for p in left:
         p.leave()
-    assert spins.finish().text == "spun"
-    assert stays.finish().text == "done"
+    assert spins.finish().json() == "spun"
+    assert stays.finish().json() == "done"
     assert s.post("/counted", b'{"n": 7}', headers={"Content-Type": "application/json"}).json() == \
         [1, None, None, None, None, None, 1]
 
 
+def queue_up(s, n):
+    """A request that runs, and n behind it that wait."""
+    s.get("/spins?ms=1")
+    running = s.begin("GET", "/spins?ms=1500")
+    until("it runs", lambda: s.stats()["requests_running"] == 1)
+    waiting = [s.begin("GET", "/spins?ms=1") for _ in range(n)]
+    until("the others wait", lambda: s.stats()["requests_queued"] == n)
+    return running, waiting
+
+
 def test_overload_is_answered_at_once_and_who_waits_is_served(start):
     s = start({"spins": SPINS}, workers_min=1, workers_max=1, contract_queue_max=4)
-    s.get("/spins?ms=1")
-    clients = Clients(s, ["/spins?ms=300"] * 12, 12)
-    until("the queue is full", lambda: s.stats()["requests_overload"] > 0)
-    answers = clients.finish()
-    refused = [a for a in answers if a[0] == 503]
-    assert sorted({a[0] for a in answers}) == [200, 503]
-    assert len(refused) >= 12 - 4 - 2
-    assert all(a[2] == "1" and b'"overloaded"' in a[1] for a in refused), refused
+    running, waiting = queue_up(s, 4)
+    refused = s.get("/spins")
+    assert (refused.status, refused.code, refused.headers["retry-after"]) == (503, "overloaded", "1")
+    assert s.stats()["requests_queued"] == 4		# it is not a worker that has answered
+    assert [p.finish().status for p in [running, *waiting]] == [200] * 5
+    assert s.get("/spins?ms=1").status == 200
 
 
 def test_a_full_queue_of_one_contract_is_not_anothers(start):
     s = start({"spins": SPINS, "hello": HELLO}, workers_min=1, workers_max=1, contract_queue_max=2)
     s.get("/hello")
-    s.get("/spins?ms=1")
-    clients = Clients(s, ["/spins?ms=200"] * 6, 6)
-    until("the queue is full", lambda: s.stats()["requests_overload"] > 0)
-    assert s.get("/hello").text == "hello"
-    assert set(clients.statuses()) == {200, 503}
+    running, waiting = queue_up(s, 2)
+    other = s.begin("GET", "/hello")
+    assert s.get("/spins").status == 503
+    assert other.finish().json() == "hello"
+    assert [p.finish().status for p in [running, *waiting]] == [200] * 3
 
 
 def test_a_contract_keeps_to_its_workers(start):
@@ -158,7 +166,7 @@ def test_a_contract_keeps_to_its_workers(start):
     until("one of them runs", lambda: s.stats()["requests_running"] == 1)
     begin = time.monotonic()
     for _ in range(20):
-        assert s.get("/hello").text == "hello"
+        assert s.get("/hello").json() == "hello"
         assert s.stats()["requests_running"] <= 1
     assert time.monotonic() - begin < 10
     assert clients.statuses() == [200] * 4
@@ -167,12 +175,13 @@ def test_a_contract_keeps_to_its_workers(start):
 def test_a_reload_changes_the_limits(start):
     s = start({"spins": SPINS}, config='contract_limits = {"spins:queue_max=1"}\n', workers_min=1, workers_max=1)
     s.get("/spins?ms=1")
-    clients = Clients(s, ["/spins?ms=300"] * 6, 6)
-    assert 503 in clients.statuses()
-    s.config_path.write_text(s.config_path.read_text().replace("queue_max=1", "queue_max=50"))
+    running, waiting = queue_up(s, 1)
+    assert s.get("/spins").status == 503
+    assert [p.finish().status for p in [running, *waiting]] == [200] * 2
+    s.config_path.write_text(s.config_path.read_text().replace("queue_max=1", "queue_max=5"))
     s.ctl("reload")
-    clients = Clients(s, ["/spins?ms=100"] * 6, 6)
-    assert clients.statuses() == [200] * 6
-    s.config_path.write_text(s.config_path.read_text().replace("queue_max=50", "queue_max=none"))
+    running, waiting = queue_up(s, 5)
+    assert [p.finish().status for p in [running, *waiting]] == [200] * 6
+    s.config_path.write_text(s.config_path.read_text().replace("queue_max=5", "queue_max=none"))
     refused = s.ctl("reload", check=False)
     assert refused.returncode != 0 and "queue_max takes a number from 1" in refused.stderr

@@ -35,6 +35,8 @@ builder(const struct oracle_call *c)
 	switch (c->nr) {
 	case SYS_recvfrom:
 		return a[0] == ORACLE_CHANNEL && a[3] == 0 && a[4] == 0 && a[5] == 0;
+	case SYS_ppoll:			/* one descriptor, no timeout, no mask */
+		return a[1] == 1 && a[2] == 0 && a[3] == 0;
 	case SYS_sendto:
 		return a[0] == ORACLE_CHANNEL && a[2] <= ORACLE_SEND_MAX && a[3] == NOSIGNAL &&
 		    a[4] == 0 && a[5] == 0;
@@ -213,6 +215,7 @@ static const struct {
 	{ Z, ALL, { SYS_prlimit64, { 0, 4, BUFFER, 0 } } },
 	{ Z, ALL, { SYS_seccomp, { 1, 0, BUFFER } } },
 	{ Z, ALL, { SYS_ppoll, { BUFFER, 1, 0, BUFFER, 8 } } },
+	{ Z | W | B, ALL, { SYS_ppoll, { BUFFER, 1, 0, 0, 8 } } },
 	{ Z, ALL, { SYS_set_robust_list, { BUFFER, 24 } } },
 	{ Z, ALL, { SYS_wait4, { UINT64_MAX, BUFFER, 1, 0 } } },
 	{ Z, ALL, { SYS_getpid, { 0 } } },

@@ -1064,7 +1064,9 @@ map_shadow(char *at, size_t size, int prot, int flags, int fd, off_t offset)
 	X(signal_stack, SYS(SYS_sigaltstack, page, NULL))			\
 	X(sleep, SYS(SYS_nanosleep, page, NULL))				\
 	X(futex, SYS(SYS_futex, page, 0, 0, NULL, NULL, 0))			\
-	X(poll, SYS(SYS_ppoll, NULL, 0, NULL, NULL, 0))				\
+	X(poll_nothing, SYS(SYS_ppoll, NULL, 0, NULL, NULL, 0))			\
+	X(poll_for_a_while, SYS(SYS_ppoll, page, 1, page, NULL, 8))		\
+	X(poll_with_signals, SYS(SYS_ppoll, page, 1, NULL, page, 8))		\
 	X(cpu_clock, SYS(SYS_clock_gettime, CLOCK_PROCESS_CPUTIME_ID, page))	\
 	X(clock_of_sibling, SYS(SYS_clock_gettime, ~victim << 3 | 2, page))	\
 	X(set_clock, SYS(SYS_clock_settime, 0, page))				\
