@@ -59,7 +59,7 @@ static const struct pol_rule table[] = {
 	{ CALL(ppoll), W | B, TESTS(EQ(1, 1), EQ(2, 0), EQ(3, 0)) },
 	{ CALL(sendto), W | B, TESTS(IS(0, CHANNEL_FD), UP_TO(2, SEND_MAX), EQ(3, MSG_NOSIGNAL),
 	    EQ(4, 0), EQ(5, 0)) },
-	{ CALL(getrusage), Z | W | SCAN | PAGEMAP, TESTS(EQ(0, RUSAGE_SELF)) },
+	{ CALL(getrusage), Z | W | SCAN | PAGEMAP, TESTS(EQ(0, RUSAGE_THREAD)) },
 	{ CALL(ioctl), Z | W | SCAN, TESTS(IS(0, PAGEMAP_FD), EQ(1, ASK_PAGEMAP)) },
 	{ CALL(pread64), W | PAGEMAP, TESTS(IS(0, PAGEMAP_FD)) },
 	{ CALL(madvise), W, TESTS(IS(0, ARENA), IS(1, ARENA_SIZE), EQ(2, MADV_DONTNEED)) },

@@ -47,6 +47,13 @@ extern __UINTPTR_TYPE__ wk_duk_frozen_base, wk_duk_frozen_bytes;
 #define DUK_USE_STRTAB_MAXSIZE			8192
 
 /*
+ * JSON of objects that have nothing to run (no getter, no toJSON) from their tables of
+ * properties; of others as ever.
+ */
+#undef DUK_USE_JSON_STRINGIFY_FASTPATH
+#define DUK_USE_JSON_STRINGIFY_FASTPATH
+
+/*
  * The clock without files; UTC without libc's time zone, whose lock a deadline's
  * longjmp could leave taken; no strptime and strftime with their locales.
  */

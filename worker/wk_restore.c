@@ -181,10 +181,13 @@ fault_count(void)
 {
 	struct rusage ru;
 
-	/* Where all is dropped the sandbox has no such call. */
+	/*
+	 * Where all is dropped the sandbox has no such call.  The process has one thread,
+	 * and for a thread the kernel need not add up the process's times.
+	 */
 	if (rs.how == WK_RESTORE_DROP)
 		return 0;
-	if (getrusage(RUSAGE_SELF, &ru) != 0)
+	if (getrusage(RUSAGE_THREAD, &ru) != 0)
 		return rs.faults + 1;	/* unknown: look */
 	return (uint64_t)ru.ru_minflt + (uint64_t)ru.ru_majflt;
 }

@@ -291,7 +291,7 @@ try_calls(void)
 		return "the arena cannot be put back";
 	if (zy.setup.restore == TN_RESTORE_DROP)
 		return "";
-	if (getrusage(RUSAGE_SELF, &ru) != 0)
+	if (getrusage(RUSAGE_THREAD, &ru) != 0)
 		return "faults cannot be counted";
 	if (!(zy.setup.restore == TN_RESTORE_SCAN ? wk_pagemap_can_scan(WK_PAGEMAP_FD) :
 	    wk_pagemap_can_read(WK_PAGEMAP_FD)))

@@ -809,6 +809,33 @@ exports.Post = function (req, body) {
         worker.close()
 
 
+def test_json_is_the_same_whichever_way_it_is_made(run):
+    """Objects with nothing to run take another way than those with a getter, toJSON or a Proxy in them."""
+    a = run(handler(r"""
+	function Point() { this.x = 1; }
+	Point.prototype.y = 2;
+	var sparse = [1, , 3], inherits = [1, , 3], hidden = {}, deep = [], i, loop = {}, all;
+	sparse.length = 5;
+	Object.defineProperty(hidden, 'no', { value: 1, enumerable: false });
+	hidden[Symbol('s')] = 2;
+	for (i = 0; i < 200; i++)
+		deep = [deep];
+	all = [sparse, hidden, deep, new Point(), Object.create({ a: 1 }), { b: 1, 2: 'two', a: 3, 1: 'one' }, new String('s'),
+	    new Number(1), new Boolean(false), Object(Symbol('t')), /re/, new Error('e'), function () {}, undefined, Symbol('u'),
+	    NaN, -0, 1e21, 1.5e-7, '\u2028\u0000"\\\ud83d', { 'a\n"': undefined, f: function () {} }, new Uint8Array([1, 2]),
+	    new Map([[1, 2]]), new Set([1]), Promise.resolve(1), arguments, new Date(0), req.headers, JSON, Math];
+	return all.map(function (v) {
+		var plain = JSON.stringify([v]), indented = JSON.stringify([v], null, 1),
+		    slow = JSON.stringify([v, { toJSON: function () { return 0; } }]);
+
+		return plain.slice(0, -1) + ',0]' === slow &&
+		    JSON.stringify(JSON.parse(indented)) === JSON.stringify(JSON.parse(plain)) || [plain, slow];
+	}).filter(function (ok) { return ok !== true; });"""))
+    assert a.json == []
+    assert "cyclic" in run(handler("var o = { a: [] }; o.a[0] = o; return o;")).message
+    assert run(handler("Array.prototype[1] = 'up'; return [[1, , 3], { a: [] }];")).body == '[[1,"up",3],{"a":[]}]'
+
+
 @pytest.mark.parametrize("returned,answer", [
     # What happens while the handler runs decides before what it returns.
     ("{ then: undefined }", ("", {})),

@@ -148,7 +148,7 @@ ALLOWED = {
 }
 FOR_BUILDERS = ALLOWED.keys() - {MADVISE}
 # And by the way in which it restores its heap.
-USAGE = (GETRUSAGE, (0, ARENA))
+USAGE = (GETRUSAGE, (1, ARENA))
 ASK_PAGEMAP = (IOCTL, (PAGEMAP_FD, ASK, ARENA))
 READ_PAGEMAP = (PREAD, (PAGEMAP_FD, ARENA, 8, 0))
 TO_RESTORE = {
@@ -287,7 +287,7 @@ def test_worker_survives_no_i386_call(zygote):
     (PREAD, (3, ARENA, 8, 0)),
     (PREAD, (NEXT, ARENA, 8, 0)),
     (GETRUSAGE, (2**64 - 1, ARENA)),
-    (GETRUSAGE, (1, ARENA)),
+    (GETRUSAGE, (0, ARENA)),
     (OPENAT, (PAGEMAP_FD, ARENA, 0x80000)),
     (PRCTL, (4, 1)),                    # PR_SET_DUMPABLE
     (PRCTL, (4, 0)),

@@ -83,6 +83,13 @@ class Frame(dict):
         return FAULTS[self["fault"]]
 
 
+def readable(file, ms):
+    """Within so many milliseconds?  (select() cannot have descriptors from 1024 on.)"""
+    p = select.poll()
+    p.register(file, select.POLLIN)
+    return bool(p.poll(ms))
+
+
 class Gone(Exception):
     """The other end has closed."""
 
@@ -300,13 +307,14 @@ class Worker:
         """Wait until the heap was put back after this request; what the page says of it."""
         end = time.monotonic() + PATIENCE
         while self.all_restores() == self.restores:
-            if self.buffer or select.select([self.sock], [], [], 0.0002)[0]:
+            if self.buffer or readable(self.sock, 0):
                 if self.all_restores() > self.restores:
                     break               # it is the next request's
                 frame = self.receive()
                 assert frame.type != "restored", (id, frame["id"], frame["differ"], frame["page"])
                 raise AssertionError(f"{frame.type} comes before {id} was put back")
             assert time.monotonic() < end, f"the heap is not put back after {id}"
+            time.sleep(0.00005)
         word = struct.unpack_from("=I", self.slots, RESTORED + 4 * (self.restores % RESTORES_KEPT))[0]
         self.restores += 1
         return {"restore_us": word >> 1, "audited": word & 1}
@@ -344,7 +352,7 @@ class Worker:
 
     def ended(self):
         """Has the process ended (within our patience)?"""
-        return bool(select.select([self.pidfd], [], [], PATIENCE)[0])
+        return readable(self.pidfd, PATIENCE * 1000)
 
     def close(self):
         self.sock.close()

@@ -53,8 +53,8 @@ worker(enum oracle_way w, const struct oracle_call *c)
 	switch (c->nr) {
 	case SYS_madvise:
 		return a[0] == ORACLE_ARENA && a[1] == ORACLE_ARENA_SIZE && a[2] == DONTNEED;
-	case SYS_getrusage:		/* RUSAGE_SELF */
-		return w != ORACLE_DROP && a[0] == 0;
+	case SYS_getrusage:		/* RUSAGE_THREAD */
+		return w != ORACLE_DROP && a[0] == 1;
 	case SYS_ioctl:
 		return w == ORACLE_SCAN && a[0] == ORACLE_PAGEMAP && a[1] == ORACLE_ASK;
 	case SYS_pread64:
@@ -190,7 +190,7 @@ static const struct {
 	    0, 0 } } },
 	{ Z | W | B, ALL, { SYS_sendto, { ORACLE_CHANNEL, BUFFER, 0, NOSIGNAL, 0, 0 } } },
 	{ Z | W, ALL, { SYS_madvise, { ORACLE_ARENA, ORACLE_ARENA_SIZE, DONTNEED } } },
-	{ Z | W, READ | SCAN, { SYS_getrusage, { 0, BUFFER } } },
+	{ Z | W, READ | SCAN, { SYS_getrusage, { 1, BUFFER } } },
 	{ Z | W, SCAN, { SYS_ioctl, { ORACLE_PAGEMAP, ORACLE_ASK, BUFFER } } },
 	{ Z | W, READ, { SYS_pread64, { ORACLE_PAGEMAP, BUFFER, 4096, 0x100000000 } } },
 	{ Z, READ | SCAN, { SYS_pread64, { ORACLE_PAGEMAP, BUFFER, 8, 0 } } },

@@ -154,7 +154,7 @@ honest_restore(enum tn_restore how)
 	*word = 0;
 	if (*(volatile uint32_t *)SHADOW != JAIL_MAGIC)
 		return 21;
-	if (getrusage(RUSAGE_SELF, &ru) != 0)
+	if (getrusage(RUSAGE_THREAD, &ru) != 0)
 		return 22;
 	if (ask_pagemap(how, ARENA) != 1)
 		return 23;
@@ -1032,7 +1032,7 @@ map_shadow(char *at, size_t size, int prot, int flags, int fd, off_t offset)
 	X(another_pagemap, SYS(SYS_openat, ORACLE_PROC, "self/pagemap", O_RDONLY | O_CLOEXEC)) \
 	X(open_beneath_pagemap, SYS(SYS_openat, JAIL_PAGEMAP, "", O_RDONLY | O_CLOEXEC)) \
 	X(usage_of_children, SYS(SYS_getrusage, RUSAGE_CHILDREN, page))		\
-	X(usage_of_thread, SYS(SYS_getrusage, 1 /* RUSAGE_THREAD */, page))	\
+	X(usage_of_process, SYS(SYS_getrusage, RUSAGE_SELF, page))		\
 	X(map_channel, (long)mmap(ARENA, ORACLE_ARENA_SIZE,			\
 	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, JAIL_CHANNEL, 0))	\
 	X(unmap_arena, munmap(ARENA, ORACLE_ARENA_SIZE))			\
@@ -1095,7 +1095,7 @@ map_shadow(char *at, size_t size, int prot, int flags, int fd, off_t offset)
 #define DROPPER_ATTACKS(X)							\
 	X(d_scan, ioctl(JAIL_PAGEMAP, ORACLE_ASK, page))			\
 	X(d_pread, pread(JAIL_PAGEMAP, page, 8, 0))				\
-	X(d_usage, SYS(SYS_getrusage, RUSAGE_SELF, page))			\
+	X(d_usage, SYS(SYS_getrusage, RUSAGE_THREAD, page))		\
 	X(d_shadow, map_shadow(SHADOW, ORACLE_ARENA_SIZE, PROT_READ,		\
 	    MAP_PRIVATE | MAP_FIXED, JAIL_NEXT, 0))
 
@@ -1260,7 +1260,7 @@ attacks_with_what_another_way_to_restore_has_are_fatal(void **state)
 	X(zd_open_proc, SYS(SYS_openat, ORACLE_PROC, "self/pagemap", O_RDONLY | O_CLOEXEC)) \
 	X(zd_pread, pread(JAIL_PAGEMAP, page, 8, 0))				\
 	X(zd_scan, ioctl(JAIL_PAGEMAP, ORACLE_ASK, page))			\
-	X(zd_usage, SYS(SYS_getrusage, RUSAGE_SELF, page))
+	X(zd_usage, SYS(SYS_getrusage, RUSAGE_THREAD, page))
 
 ZYGOTE_ATTACKS(FUNCTION_OF)
 DROPPING_ZYGOTE_ATTACKS(FUNCTION_OF)
