@@ -30,12 +30,10 @@
 #define RESTORE_MAX_US		10000000u /* more is a lie */
 #define AFFINITY_SCAN		16	/* how many with room are looked at for the image */
 /*
- * Frames are queued behind others as long as what is there is done soon.  Where as
- * many workers run as there are processors, to wake another one takes longer than to
- * wait so long for one that is awake.
+ * Where as many workers run as there are processors, to wake another one takes longer
+ * than to wait so long for one that is awake.
  */
-#define BEHIND_MAX_US	500u
-#define BEHIND_SOON_US	200u
+#define AWAKE_US		200u
 #define FILLED_US		5000000u /* the workers of a new generation are ready by then */
 #define RESERVE_US		5000u	/* a reserve that was used is made up for then */
 #define OLD_MAX			2	/* generations that finish what they have */
@@ -126,8 +124,8 @@ count(struct sv_pool *p, struct sv_policy_in *in)
 {
 	struct sv_pool_demand demand = { 0 };
 	struct sv_worker *w;
-	uint64_t now;
-	unsigned all = 0;
+	uint64_t now = tn_clock_us();
+	unsigned all = 0, brisk = 0;
 
 	*in = (struct sv_policy_in){
 	    .min = p->opt->pool == POOL_ONDEMAND ? 0 : (unsigned)p->opt->workers_min,
@@ -147,6 +145,7 @@ count(struct sv_pool *p, struct sv_policy_in *in)
 			continue;
 		}
 		in->idle += w->state == TN_WS_IDLE;
+		brisk += w->state == TN_WS_BUSY && !sv_worker_stalled(w, now);
 		if (w->one_shot && !in->one_shot)
 			in->leaving++;
 		else
@@ -154,10 +153,10 @@ count(struct sv_pool *p, struct sv_policy_in *in)
 		in->pending += w->retire_pending;
 	}
 	p->ops->demand(p->arg, &demand);
-	now = tn_clock_us();
 	in->queued = demand.queued;
 	in->unused = demand.unused;
-	in->head_wait_us = demand.since_us > 0 && now > demand.since_us ?
+	/* As many as there are processors get on well: more would only share these. */
+	in->head_wait_us = demand.since_us > 0 && now > demand.since_us && brisk < p->nprocessors ?
 	    now - demand.since_us : 0;
 	return all;
 }
@@ -285,7 +284,7 @@ pick_tenant(struct sv_pool *p, const struct sv_pool_want *want)
 	TAILQ_FOREACH(w, &p->available, available)
 		if (strcmp(w->contract, want->contract) == 0 &&
 		    (w->state == TN_WS_IDLE ? may_take_idle(p, want) :
-		    soon(w, want, BEHIND_MAX_US)))
+		    soon(w, want, (uint64_t)p->opt->worker_stall_us)))
 			return w;
 	return pick_unused(p, want);
 }
@@ -341,11 +340,11 @@ sv_pool_pick(struct sv_pool *p, const struct sv_pool_want *want)
 	if (p->opt->worker_tenancy == TN_TENANCY_CONTRACT)
 		return pick_tenant(p, want);
 	if (p->nbusy >= p->nprocessors)
-		w = pick_busy(p, want, BEHIND_SOON_US);
+		w = pick_busy(p, want, AWAKE_US);
 	if (w == NULL)
 		w = pick_idle(p, want);
 	if (w == NULL)
-		w = pick_busy(p, want, BEHIND_MAX_US);
+		w = pick_busy(p, want, (uint64_t)p->opt->worker_stall_us);
 	return w;
 }
 

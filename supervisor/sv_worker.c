@@ -30,12 +30,6 @@
 /* No bound that matters: how many frames may wait is SV_WORKER_OUT_MAX. */
 #define OUT_MAX		((size_t)SV_WORKER_OUT_MAX * (TN_FRAME_MAX + 4))
 #define OUT_KEPT	(1u << 18)	/* a longer buffer is given back when it is empty */
-/*
- * A worker that has not finished its first frame by then may need much longer: what
- * is behind it is taken back.  Ten times what a usual request takes.
- */
-#define STALL_US	500u
-
 static void step(struct sv_worker *w, enum tn_wevent ev);
 
 static void
@@ -492,7 +486,7 @@ on_write(evutil_socket_t fd, short what, void *arg)
 static void
 stall_after(struct sv_worker *w, uint64_t us)
 {
-	struct timeval tv = { 0, (suseconds_t)us };
+	struct timeval tv = { (time_t)(us / 1000000), (suseconds_t)(us % 1000000) };
 
 	evtimer_add(w->ev_stall, &tv);
 }
@@ -514,8 +508,8 @@ on_stall(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (w->nframes < 2 || w->closed || w->exited)
 		return;
-	if (elapsed < STALL_US) {
-		stall_after(w, STALL_US - elapsed);
+	if (elapsed < (uint64_t)w->opt->worker_stall_us) {
+		stall_after(w, (uint64_t)w->opt->worker_stall_us - elapsed);
 		return;
 	}
 	enter(w);
@@ -628,7 +622,7 @@ sv_worker_room(const struct sv_worker *w, unsigned depth)
 bool
 sv_worker_stalled(const struct sv_worker *w, uint64_t now_us)
 {
-	return w->nframes > 0 && now_us - w->head_since_us > STALL_US;
+	return w->nframes > 0 && now_us - w->head_since_us > (uint64_t)w->opt->worker_stall_us;
 }
 
 int
@@ -666,7 +660,7 @@ sv_worker_invoke(struct sv_worker *w, struct sv_request *rq, struct tn_frame *f,
 	w->one_shot = f->invoke.isolation == TN_ISO_PROCESS;
 	add_frame(w, rq, slot);
 	if (w->nframes > 1 && !evtimer_pending(w->ev_stall, NULL))
-		stall_after(w, STALL_US);
+		stall_after(w, (uint64_t)w->opt->worker_stall_us);
 	if (w->nframes == 1) {
 		w->head_since_us = tn_clock_us();
 		w->deadline_stage = 0;

@@ -8,7 +8,7 @@
 
 #include "sv_share.h"
 
-#define STALL_US	500u		/* sv_worker.c */
+#define STALL_US	30000u		/* longer than any of the test's own turns takes */
 
 static void
 set(const char *text)
@@ -26,6 +26,7 @@ serve_with(unsigned workers, unsigned depth)
 {
 	t.opt->workers_min = t.opt->workers_max = workers;
 	t.opt->worker_depth = depth;
+	t.opt->worker_stall_us = STALL_US;
 	serve();
 	load("a");
 	load("b");
@@ -92,7 +93,7 @@ nobody_waits_behind_one_that_is_known_to_take_long(void **state)
 
 	(void)state;
 	serve_with(1, 8);
-	costs("a", 5000);
+	costs("a", 10 * STALL_US);
 	costs("b", 20);
 	get(&slow, "a");
 	get(&quick, "b");
@@ -115,7 +116,7 @@ who_takes_long_gets_an_idle_worker_though_others_never_stop_coming(void **state)
 
 	(void)state;
 	serve_with(1, 8);
-	costs("a", 5000);
+	costs("a", 10 * STALL_US);
 	costs("b", 20);
 	submit(&quick[0], "b");
 	get(&slow, "a");
@@ -434,7 +435,7 @@ reserved_workers_wait_for_their_contract(void **state)
 		n += given(worker(i)) > 0;
 	assert_int_equal(n, 1);
 	/* They are there at once. */
-	costs("a", 5000);
+	costs("a", 10 * STALL_US);
 	for (i = 0; i < 2; i++)
 		get(&a[i], "a");
 	for (i = n = 0; i < 3; i++)
