@@ -120,6 +120,7 @@ wk_arena_format(uint64_t generation)
 	h->generation = generation;
 	h->size = arena_size;
 	h->ctx = NULL;
+	h->table = NULL;
 	h->ready.is = false;
 	wk_alloc_init(&h->alloc, WK_ARENA_BASE + HEADER_BYTES, arena_size - HEADER_BYTES);
 }

@@ -33,6 +33,7 @@ struct wk_arena_header {
 	uint64_t		 generation;
 	uint64_t		 size;
 	void			*ctx;		/* duk_context */
+	void			*table;		/* what the runtime registered */
 	struct wk_ready		 ready;		/* what the next request finds made */
 	struct wk_alloc		 alloc;
 };

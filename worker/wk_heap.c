@@ -765,10 +765,16 @@ outside(struct tn_buf *out, struct tn_str s)
 static bool
 is_ascii(struct tn_str s)
 {
-	for (size_t i = 0; i < s.len; i++)
-		if ((unsigned char)s.p[i] & 0x80)
-			return false;
-	return true;
+	uint64_t eight, any = 0;
+	size_t i;
+
+	for (i = 0; i + sizeof(eight) <= s.len; i += sizeof(eight)) {
+		memcpy(&eight, s.p + i, sizeof(eight));
+		any |= eight;
+	}
+	for (; i < s.len; i++)
+		any |= (unsigned char)s.p[i];
+	return (any & UINT64_C(0x8080808080808080)) == 0;
 }
 
 static void

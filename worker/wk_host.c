@@ -6,6 +6,7 @@
 
 #include "tn_err.h"
 #include "tn_operation.h"
+#include "wk_arena.h"
 #include "wk_deadline.h"
 #include "wk_random.h"
 #include "wk_ready.h"
@@ -270,6 +271,8 @@ host_register(duk_context *ctx)
 	duk_push_heap_stash(ctx);
 	duk_dup(ctx, 0);
 	duk_put_prop_string(ctx, -2, STASH_TABLE);
+	/* The stash keeps it; this is where it is. */
+	WK_ARENA->table = duk_get_heapptr(ctx, 0);
 	return 0;
 }
 
@@ -324,8 +327,7 @@ wk_host_remove(duk_context *ctx)
 void
 wk_host_push_table(duk_context *ctx)
 {
-	duk_push_heap_stash(ctx);
-	if (!duk_get_prop_string(ctx, -1, STASH_TABLE))
+	if (WK_ARENA->table == NULL)
 		(void)duk_error(ctx, DUK_ERR_ERROR, "the runtime has not registered itself");
-	duk_remove(ctx, -2);
+	(void)duk_push_heapptr(ctx, WK_ARENA->table);
 }
