@@ -145,7 +145,7 @@ count(struct sv_pool *p, struct sv_policy_in *in)
 			continue;
 		}
 		in->idle += w->state == TN_WS_IDLE;
-		brisk += w->state == TN_WS_BUSY && !sv_worker_stalled(w, now);
+		brisk += sv_worker_brisk(w, now, SV_POLICY_GROW_US);
 		if (w->one_shot && !in->one_shot)
 			in->leaving++;
 		else
@@ -155,7 +155,7 @@ count(struct sv_pool *p, struct sv_policy_in *in)
 	p->ops->demand(p->arg, &demand);
 	in->queued = demand.queued;
 	in->unused = demand.unused;
-	/* As many as there are processors get on well: more would only share these. */
+	/* As many as there are processors are at work: more would only share these. */
 	in->head_wait_us = demand.since_us > 0 && now > demand.since_us && brisk < p->nprocessors ?
 	    now - demand.since_us : 0;
 	return all;

@@ -620,6 +620,13 @@ sv_worker_room(const struct sv_worker *w, unsigned depth)
 }
 
 bool
+sv_worker_brisk(const struct sv_worker *w, uint64_t now_us, uint64_t us)
+{
+	return w->nframes > 0 && now_us - w->head_since_us < us &&
+	    w->frame[0]->operations.npending == 0 && !evtimer_pending(w->ev_sleep, NULL);
+}
+
+bool
 sv_worker_stalled(const struct sv_worker *w, uint64_t now_us)
 {
 	return w->nframes > 0 && now_us - w->head_since_us > (uint64_t)w->opt->worker_stall_us;

@@ -134,6 +134,12 @@ bool sv_worker_runs(const struct sv_worker *w, const struct sv_share *share);
 bool sv_worker_stalled(const struct sv_worker *w, uint64_t now_us);
 
 /*
+ * Is it at work, with nothing to wait for, and not for longer than so many us?  Then
+ * what it lacks, if anything, is a processor.
+ */
+bool sv_worker_brisk(const struct sv_worker *w, uint64_t now_us, uint64_t us);
+
+/*
  * Give it a request with an image, or NULL; f->invoke's id, slot and what it says of
  * the image are set here.  Not 0: rq is still the caller's: TN_ELIMIT and TN_ENOMEM say
  * that it cannot be sent to anybody, TN_ECLOSED and TN_EBUSY that this worker is of

@@ -483,6 +483,7 @@ setup(void **state)
 	t.opt->memory_max = 1 << 20;
 	/* So long that only a test that shortens one of them meets it. */
 	t.opt->deadline_ms = t.opt->queue_timeout_ms = t.opt->workers_idle_ms = 3600000;
+	t.opt->worker_stall_us = 3600000000;
 	sv_stats_init(&t.stats);
 	t.d = sv_dispatch_new(t.base, t.opt, &t.stats, NULL, t.dir_fd, &ops, NULL);
 	t.pool = sv_dispatch_pool(t.d);
