@@ -15,7 +15,7 @@ import pytest
 from conftest import BUILD, PATIENCE, SANITIZED, SOURCE, descendants, until
 
 ABLATION = SOURCE / "bench/ablation"
-ROW = {"key", "name", "note", "reason", "p50_ms", "p99_ms", "rate_1", "rate_n", "clients_n", "memory_mb", "memory_is", "ratio",
+ROW = {"key", "name", "note", "reason", "p50_ms", "p99_ms", "contract_ms", "heap_ms", "rate_1", "rate_n", "clients_n", "memory_mb", "memory_is", "ratio",
        "predecessor_ms", "spread", "requests", "rounds"}
 NODE = re.search(r"^exec '(.*?)' ", (BUILD / "tana").read_text(), re.M).group(1)
 
@@ -100,6 +100,7 @@ def test_compiles_for_each_request(where):
     done, got = rows(where, "--rows", "pool-tsc", "--rounds", "1", "--seconds", "1", "--clients", "2")
     assert done.returncode == 0, done.stderr
     assert got["pool-tsc"]["requests"] > 0
+    assert got["pool-tsc"]["contract_ms"] > got["pool-tsc"]["heap_ms"]	# that is where a compiler's time is seen
 
 
 def planted(where, old, new):
