@@ -1,5 +1,5 @@
 # Measurements; nothing here is built or run but by `make bench`.
-EXTRA_DIST += %D%/run %D%/restore %D%/data %D%/soak %D%/tana_bench.py %D%/upgrade-soak
+EXTRA_DIST += %D%/run %D%/restore %D%/data %D%/soak %D%/tana_bench.py %D%/upgrade-soak %D%/ablation %D%/isolates
 
 # The storage without requests around it, for data.
 EXTRA_PROGRAMS = %D%/commits
