@@ -1,7 +1,9 @@
 noinst_LIBRARIES += %D%/libsv.a
 %C%_libsv_a_SOURCES = \
 	%D%/sv_breaker.c %D%/sv_breaker.h \
+	%D%/sv_choice.c %D%/sv_choice.h \
 	%D%/sv_fair.c %D%/sv_fair.h \
+	%D%/sv_queue.c %D%/sv_queue.h \
 	%D%/sv_share.c %D%/sv_share.h \
 	%D%/sv_builder.c %D%/sv_builder.h \
 	%D%/sv_builds.c %D%/sv_builds.h \

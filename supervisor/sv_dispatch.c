@@ -17,6 +17,7 @@
 #include "sv_operation.h"
 #include "sv_policy.h"
 #include "sv_pool.h"
+#include "sv_queue.h"
 #include "sv_seed.h"
 #include "sv_share.h"
 #include "sv_stats.h"
@@ -29,6 +30,7 @@
 #define ATTEMPTS_MAX	3u	/* workers that a request may be handed to */
 #define LOOK_MAX	16u	/* waiting contracts looked at to see what workers they want */
 #define CONSOLE_BURST	100u	/* records a second and contract */
+#define FAULTS_BURST	100u	/* records a second of requests that failed */
 #define MESSAGE_LOG_MAX	2048u	/* bytes of a fault's message in the log */
 
 struct sv_dispatch {
@@ -44,20 +46,17 @@ struct sv_dispatch {
 	struct sv_head	 head;
 	struct sv_builds *builds;
 	struct sv_shares *shares;		/* whose turn it is, of those that lack a worker only */
-	TAILQ_HEAD(queue, sv_request) queue;	/* their requests, the oldest first */
-	TAILQ_HEAD(ages, sv_request) waiting;	/* everywhere, by age */
-	unsigned	 nqueued, nwaiting, nrunning;
-	unsigned	 nparticular;		/* of nqueued: not served by just any worker */
+	struct sv_queue	 queue;
+	unsigned	 nrunning;
 	uint64_t	 next_id;
 	bool		 pumping, again;
 	struct event	*ev_tick;
+	struct tn_log_limit fault_limit;	/* of requests that failed */
 	struct tn_log_limit log_limit;		/* of contracts that are gone */
 	bool		 dropped;		/* records, of some contract: to be said */
 };
 
 static void pump(struct sv_dispatch *d);
-
-/* -- waiting -------------------------------------------------------------- */
 
 /* May not each worker that has room serve it? */
 static bool
@@ -65,86 +64,6 @@ particular(const struct sv_dispatch *d, const struct sv_version *v)
 {
 	return v->isolation == TN_ISO_PROCESS ||
 	    d->opt->worker_tenancy == TN_TENANCY_CONTRACT;
-}
-
-/*
- * By age.  A new one is among the youngest; one that was with a worker, or waited
- * elsewhere, among the oldest.
- */
-static void
-wait_by_age(struct sv_dispatch *d, struct sv_request *rq, bool old)
-{
-	struct sv_request *other;
-
-	if (old) {
-		TAILQ_FOREACH(other, &d->waiting, age)
-			if (other->received_us > rq->received_us)
-				break;
-		if (other != NULL)
-			TAILQ_INSERT_BEFORE(other, rq, age);
-		else
-			TAILQ_INSERT_TAIL(&d->waiting, rq, age);
-	} else {
-		TAILQ_FOREACH_REVERSE(other, &d->waiting, ages, age)
-			if (other->received_us <= rq->received_us)
-				break;
-		if (other != NULL)
-			TAILQ_INSERT_AFTER(&d->waiting, other, rq, age);
-		else
-			TAILQ_INSERT_HEAD(&d->waiting, rq, age);
-	}
-}
-
-static void
-wait_in(struct sv_dispatch *d, struct sv_request_list *list, struct sv_request *rq, bool first)
-{
-	if (first)
-		TAILQ_INSERT_HEAD(list, rq, link);
-	else
-		TAILQ_INSERT_TAIL(list, rq, link);
-	wait_by_age(d, rq, first);
-	rq->list = list;
-	d->nwaiting++;
-	rq->share->nwaiting++;
-}
-
-static void
-wait_over(struct sv_dispatch *d, struct sv_request *rq)
-{
-	struct sv_share *share = rq->share;
-
-	TAILQ_REMOVE(rq->list, rq, link);
-	TAILQ_REMOVE(&d->waiting, rq, age);
-	d->nwaiting--;
-	share->nwaiting--;
-	if (rq->list == &share->queue) {
-		TAILQ_REMOVE(&d->queue, rq, queue);
-		d->nqueued--;
-		d->nparticular -= particular(d, rq->version);
-		if (TAILQ_EMPTY(&share->queue))
-			sv_fair_remove(sv_shares_fair(d->shares), &share->flow);
-	}
-	rq->list = NULL;
-}
-
-/* Its image is there: it needs a worker, when it is its contract's turn. */
-static void
-wait_for_worker(struct sv_dispatch *d, struct sv_request *rq, bool first)
-{
-	struct sv_share *share = rq->share;
-
-	if (first)
-		TAILQ_INSERT_HEAD(&d->queue, rq, queue);
-	else
-		TAILQ_INSERT_TAIL(&d->queue, rq, queue);
-	wait_in(d, &share->queue, rq, first);
-	if (!share->is_aside)
-		sv_fair_add(sv_shares_fair(d->shares), &share->flow);
-	d->nqueued++;
-	d->nparticular += particular(d, rq->version);
-	/* Once: a worker may have had it meanwhile, and not begun it. */
-	if (rq->queued_us == 0)
-		rq->queued_us = tn_clock_us();
 }
 
 /* -- with a worker ---------------------------------------------------------- */
@@ -173,16 +92,24 @@ comes_back(struct sv_dispatch *d, struct sv_request *rq)
 /* -- answering ------------------------------------------------------------ */
 
 static void
-log_fault(const struct sv_request *rq, const struct sv_version *v, const struct sv_reply *reply)
+log_fault(struct sv_dispatch *d, const struct sv_request *rq, const struct sv_version *v,
+    const struct sv_reply *reply)
 {
 	const struct tn_fault_info *info = tn_fault_info(reply->fault);
 	struct tn_log_record r;
 	struct tn_str text = reply->message;
 	char memory[2 * MESSAGE_LOG_MAX];	/* the author's names are longer, mostly */
 	struct tn_buf traced;
+	uint64_t dropped = 0;
 
+	d->fault_limit.burst = FAULTS_BURST;
 	if (text.len == 0)
 		return;
+	if (!tn_log_allow(&d->fault_limit, tn_clock_us(), &dropped)) {
+		d->stats->log_dropped++;
+		d->dropped = true;
+		return;
+	}
 	if (text.len > MESSAGE_LOG_MAX)
 		text.len = MESSAGE_LOG_MAX;
 	tn_buf_init_fixed(&traced, memory, sizeof(memory));
@@ -191,6 +118,8 @@ log_fault(const struct sv_request *rq, const struct sv_version *v, const struct 
 	tn_log_str(&r, "contract", tn_str(rq->contract));
 	tn_log_str(&r, "request_id", tn_str(rq->request_id));
 	tn_log_str(&r, "fault", tn_str(info->code));
+	if (dropped > 0)
+		tn_log_u64(&r, "dropped", dropped);
 	tn_log_str(&r, "message", (struct tn_str){ traced.p, traced.len });
 	tn_log_end(&r);
 }
@@ -222,7 +151,7 @@ answer(struct sv_dispatch *d, struct sv_request *rq, const struct sv_reply *repl
 		sv_request_free(&rq);
 	} else {
 		if (reply->fault != TN_FAULT_NONE)
-			log_fault(rq, v, reply);
+			log_fault(d, rq, v, reply);
 		c = sv_contracts_find(d->contracts, rq->contract);
 		rq->answers = c != NULL ? c->answers : NULL;
 		rq->done(rq, reply, rq->done_arg);
@@ -288,10 +217,10 @@ static void
 enqueue(struct sv_dispatch *d, struct sv_request *rq, bool first)
 {
 	if (image_usable(d, rq->version)) {
-		wait_for_worker(d, rq, first);
+		sv_queue_ready(&d->queue, rq, first, particular(d, rq->version));
 		return;
 	}
-	wait_in(d, &rq->version->waiting, rq, first);
+	sv_queue_wait(&d->queue, &rq->version->waiting, rq, first);
 	sv_builds_want(d->builds, rq->version);
 }
 
@@ -302,7 +231,7 @@ route(struct sv_dispatch *d, struct sv_contract *c, struct sv_request *rq)
 
 	if (c->current == NULL) {
 		if (c->next != NULL)
-			wait_in(d, &c->waiting, rq, false);
+			sv_queue_wait(&d->queue, &c->waiting, rq, false);
 		else
 			answer_fault(d, rq,
 			    c->fault != TN_FAULT_NONE ? c->fault : TN_FAULT_INTERNAL,
@@ -335,10 +264,10 @@ sv_dispatch_submit(struct sv_dispatch *d, struct sv_request **rqp)
 		return;
 	}
 	rq->share = sv_share_ref(c->share);
-	if (d->nwaiting >= (unsigned)d->opt->queue_max)
-		answer_fault(d, rq, TN_FAULT_OVERLOAD, "queue_max requests wait");
+	if (d->queue.nwaiting >= (unsigned)d->opt->queue_max)
+		answer_fault(d, rq, TN_FAULT_OVERLOAD, "");
 	else if (rq->share->nwaiting >= rq->share->limits.queue_max)
-		answer_fault(d, rq, TN_FAULT_OVERLOAD, "so many of its contract's wait");
+		answer_fault(d, rq, TN_FAULT_OVERLOAD, "");
 	else {
 		c->requests++;
 		route(d, c, rq);
@@ -355,7 +284,7 @@ sv_dispatch_cancel(struct sv_dispatch *d, struct sv_request **rqp)
 	d->stats->requests_cancelled++;
 	rq->cancelled = true;
 	if (rq->list != NULL)
-		wait_over(d, rq);
+		sv_queue_leave(&d->queue, rq);
 	else if (rq->worker != NULL && sv_worker_revoke(rq->worker, rq))
 		comes_back(d, rq);
 	else
@@ -427,7 +356,7 @@ quarantined(struct sv_dispatch *d, struct sv_request *rq, uint64_t now)
 	if (c == NULL || rq->probe || sv_breaker_allows(&c->breaker, now, &rq->probe))
 		return false;
 	(void)sv_breaker_refuses(&c->breaker, now, &left);
-	wait_over(d, rq);
+	sv_queue_leave(&d->queue, rq);
 	answer_quarantined(d, rq, left);
 	return true;
 }
@@ -441,7 +370,7 @@ expired(const struct sv_dispatch *d, const struct sv_request *rq, uint64_t now)
 static void
 expire(struct sv_dispatch *d, struct sv_request *rq)
 {
-	wait_over(d, rq);
+	sv_queue_leave(&d->queue, rq);
 	d->stats->requests_expired++;
 	answer_fault(d, rq, TN_FAULT_OVERLOAD, "it waited for queue_timeout_ms");
 }
@@ -452,7 +381,7 @@ serve(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 	bool used_up = w->standby || rq->version->isolation == TN_ISO_PROCESS;
 	int err;
 
-	wait_over(d, rq);
+	sv_queue_leave(&d->queue, rq);
 	err = hand(d, w, rq);
 	if (err == TN_ELIMIT) {
 		answer_fault(d, rq, TN_FAULT_BODY_SIZE, "the request does not fit in a frame");
@@ -466,12 +395,12 @@ serve(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 		sv_pool_balance(d->pool);	/* another one is due */
 }
 
-static struct sv_pool_want
+static struct sv_choice_want
 want_of(struct sv_dispatch *d, const struct sv_request *rq, uint64_t now)
 {
 	const struct sv_share *share = rq->share;
 	const struct sv_version *v = rq->version;
-	struct sv_pool_want want = { .contract = rq->contract, .isolation = v->isolation,
+	struct sv_choice_want want = { .contract = rq->contract, .isolation = v->isolation,
 	    .image = v->image != NULL ? v->image->number : 0, .cost_us = share->cost_us,
 	    .share = share, .now_us = now, .guarded = sv_shares_any_reserved(d->shares),
 	    .capped = share->limits.workers_max > 0 &&
@@ -493,17 +422,17 @@ take_turns(struct sv_dispatch *d)
 {
 	struct sv_fair *fair = sv_shares_fair(d->shares);
 	struct sv_share *share, *aside = NULL;
-	struct sv_pool_want want;
+	struct sv_choice_want want;
 	struct sv_request *rq;
 	struct sv_worker *w;
 	uint64_t now = tn_clock_us();
 	bool served = false;
 
 	while ((share = (struct sv_share *)sv_fair_first(fair)) != NULL &&
-	    sv_pool_has_room(d->pool, d->nparticular > 0)) {
+	    sv_pool_has_room(d->pool, d->queue.nparticular > 0)) {
 		rq = TAILQ_FIRST(&share->queue);
 		if (!image_usable(d, rq->version)) {	/* gone meanwhile */
-			wait_over(d, rq);
+			sv_queue_leave(&d->queue, rq);
 			enqueue(d, rq, false);
 			continue;
 		}
@@ -517,7 +446,7 @@ take_turns(struct sv_dispatch *d)
 		if ((w = sv_pool_pick(d->pool, &want)) != NULL) {
 			serve(d, w, rq);
 			served = true;
-		} else if (want.capped || want.spoken_for > 0 || particular(d, rq->version)) {
+		} else if (want.capped || want.spoken_for > 0 || rq->particular) {
 			sv_fair_remove(fair, &share->flow);
 			share->is_aside = true;
 			share->aside_next = aside;
@@ -548,9 +477,9 @@ pump(struct sv_dispatch *d)
 		d->again = false;
 	while (take_turns(d) || d->again);
 	d->pumping = false;
-	if (d->nparticular > 0)
+	if (d->queue.nparticular > 0)
 		sv_pool_balance(d->pool);
-	else if (d->nqueued > 0)
+	else if (d->queue.nready > 0)
 		sv_pool_queued(d->pool);
 }
 
@@ -561,7 +490,7 @@ on_room(void *arg)
 {
 	struct sv_dispatch *d = arg;
 
-	if (d->nqueued > 0)
+	if (d->queue.nready > 0)
 		pump(d);
 }
 
@@ -577,8 +506,8 @@ unused_wanted(const struct sv_dispatch *d)
 	unsigned n = 0, looked = 0;
 
 	if (d->opt->worker_tenancy != TN_TENANCY_CONTRACT)
-		return d->nparticular;
-	TAILQ_FOREACH(rq, &d->queue, queue) {
+		return d->queue.nparticular;
+	TAILQ_FOREACH(rq, &d->queue.ready, queue) {
 		if (rq != TAILQ_FIRST(&rq->share->queue))
 			continue;
 		if (rq->version->isolation == TN_ISO_PROCESS ||
@@ -595,9 +524,9 @@ static void
 on_demand(void *arg, struct sv_pool_demand *demand)
 {
 	const struct sv_dispatch *d = arg;
-	const struct sv_request *rq = TAILQ_FIRST(&d->queue);
+	const struct sv_request *rq = TAILQ_FIRST(&d->queue.ready);
 
-	demand->queued = d->nqueued;
+	demand->queued = d->queue.nready;
 	demand->since_us = rq != NULL ? rq->queued_us : 0;
 	demand->unused = unused_wanted(d);
 }
@@ -771,10 +700,10 @@ on_generation(void *arg)
 	struct sv_request *rq, *next;
 
 	sv_builds_taken_over(d->builds);
-	for (rq = TAILQ_FIRST(&d->queue); rq != NULL; rq = next) {
+	for (rq = TAILQ_FIRST(&d->queue.ready); rq != NULL; rq = next) {
 		next = TAILQ_NEXT(rq, queue);
 		if (!image_usable(d, rq->version)) {
-			wait_over(d, rq);
+			sv_queue_leave(&d->queue, rq);
 			enqueue(d, rq, false);
 		}
 	}
@@ -831,7 +760,7 @@ drain_waiting(struct sv_dispatch *d, struct sv_version *v, enum tn_fault fault, 
 
 	/* One pass: those that have to wait again are not looked at again. */
 	while ((rq = TAILQ_FIRST(&v->waiting)) != NULL) {
-		wait_over(d, rq);
+		sv_queue_leave(&d->queue, rq);
 		TAILQ_INSERT_TAIL(&list, rq, link);
 	}
 	while ((rq = TAILQ_FIRST(&list)) != NULL) {
@@ -869,7 +798,7 @@ on_settled(void *arg, struct sv_contract *c)
 	struct sv_request *rq;
 
 	while ((rq = TAILQ_FIRST(&c->waiting)) != NULL) {
-		wait_over(d, rq);
+		sv_queue_leave(&d->queue, rq);
 		route(d, c, rq);
 	}
 	pump(d);
@@ -878,13 +807,14 @@ on_settled(void *arg, struct sv_contract *c)
 /* -- time ---------------------------------------------------------------------- */
 
 static void
-say_dropped(struct sv_dispatch *d, struct tn_log_limit *limit, const char *contract)
+say_dropped(struct sv_dispatch *d, struct tn_log_limit *limit, const char *what,
+    const char *contract)
 {
 	struct tn_log_record r;
 	uint64_t dropped;
 
 	if (tn_log_overdue(limit, tn_clock_us(), &dropped)) {
-		tn_log_begin(&r, TN_LOG_WARN, "console records dropped");
+		tn_log_begin(&r, TN_LOG_WARN, what);
 		tn_log_str(&r, "contract", tn_str(contract));
 		tn_log_u64(&r, "dropped", dropped);
 		tn_log_end(&r);
@@ -895,7 +825,7 @@ say_dropped(struct sv_dispatch *d, struct tn_log_limit *limit, const char *contr
 static void
 on_each_dropped(void *arg, struct sv_contract *c)
 {
-	say_dropped(arg, &c->log_limit, c->id);
+	say_dropped(arg, &c->log_limit, "console records dropped", c->id);
 }
 
 /* A contract that falls silent after a flood: nothing follows that could say how much was left out. */
@@ -903,7 +833,8 @@ static void
 say_all_dropped(struct sv_dispatch *d)
 {
 	d->dropped = false;
-	say_dropped(d, &d->log_limit, "");
+	say_dropped(d, &d->log_limit, "console records dropped", "");
+	say_dropped(d, &d->fault_limit, "records of failed requests dropped", "");
 	sv_contracts_each(d->contracts, on_each_dropped, d);
 }
 
@@ -917,7 +848,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	while ((rq = TAILQ_FIRST(&d->waiting)) != NULL && expired(d, rq, now))
+	while ((rq = TAILQ_FIRST(&d->queue.ages)) != NULL && expired(d, rq, now))
 		expire(d, rq);
 	if (d->dropped)
 		say_all_dropped(d);
@@ -936,12 +867,12 @@ sv_dispatch_new(struct event_base *base, const struct tn_options *opt, struct sv
 		return NULL;
 	*d = (struct sv_dispatch){ .base = base, .opt = opt, .stats = stats, .ops = ops, .arg = arg,
 	    .next_id = 1 };
-	TAILQ_INIT(&d->queue);
-	TAILQ_INIT(&d->waiting);
 	sv_images_init(&d->images);
 	sv_head_init(&d->head);
 	d->pool = sv_pool_new(base, opt, stats, &pool_ops, d);
-	if ((d->shares = sv_shares_new(opt)) != NULL)
+	d->shares = sv_shares_new(opt);
+	sv_queue_init(&d->queue, d->shares);
+	if (d->shares != NULL)
 		d->contracts = sv_contracts_new(base, opt, dir_fd, lower, stats, d->shares,
 		    on_build, on_settled, d);
 	d->ev_tick = event_new(base, -1, EV_PERSIST, on_tick, d);
@@ -978,8 +909,8 @@ sv_dispatch_free(struct sv_dispatch **dp)
 	if (d == NULL)
 		return;
 	*dp = NULL;
-	while ((rq = TAILQ_FIRST(&d->waiting)) != NULL) {
-		wait_over(d, rq);
+	while ((rq = TAILQ_FIRST(&d->queue.ages)) != NULL) {
+		sv_queue_leave(&d->queue, rq);
 		sv_share_unref(d->shares, &rq->share);
 		sv_version_unref(d->contracts, &rq->version);
 		sv_request_free(&rq);
@@ -1028,7 +959,7 @@ sv_dispatch_gauges(struct sv_dispatch *d)
 {
 	sv_pool_gauges(d->pool);
 	d->stats->requests_running = d->nrunning;
-	d->stats->requests_queued = d->nwaiting;
+	d->stats->requests_queued = d->queue.nwaiting;
 	d->stats->images = d->images.count;
 	d->stats->images_bytes = d->images.bytes;
 	d->stats->images_evicted = d->images.evicted;

@@ -5,7 +5,6 @@
 
 #include "sv_pool.h"
 
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +13,6 @@
 
 #include "sv_memory.h"
 #include "sv_policy.h"
-#include "sv_share.h"
 #include "tn_clock.h"
 #include "tn_fd.h"
 #include "tn_log.h"
@@ -28,12 +26,6 @@
 #define HANGUP_US		1000000u /* one that closed its channel has ended by then */
 #define REAP_US			5000000u /* one killed was reaped by then, or its zygote is deaf */
 #define RESTORE_MAX_US		10000000u /* more is a lie */
-#define AFFINITY_SCAN		16	/* how many with room are looked at for the image */
-/*
- * Where as many workers run as there are processors, to wake another one takes longer
- * than to wait so long for one that is awake.
- */
-#define AWAKE_US		200u
 #define FILLED_US		5000000u /* the workers of a new generation are ready by then */
 #define RESERVE_US		5000u	/* a reserve that was used is made up for then */
 #define OLD_MAX			2	/* generations that finish what they have */
@@ -79,13 +71,11 @@ struct sv_pool {
 	uint64_t	 not_before_us;
 	uint64_t	 reserve_from_us;	/* nobody is forked for the reserve before */
 	bool		 was_ready;
-	unsigned	 nbusy, nprocessors;
 	bool		 balancing, again;
 	struct event	*ev_tick, *ev_balance, *ev_zygote;
 	struct tn_frame_decoder *decoder;
 	TAILQ_HEAD(, sv_worker) all;
-	TAILQ_HEAD(available_workers, sv_worker) available;	/* the idle ones first */
-	TAILQ_HEAD(, sv_worker) standby;	/* by the same link */
+	struct sv_choice choice;	/* of those with room */
 	struct sv_worker *look;			/* whose memory is looked at next, NULL: the first's */
 	TAILQ_HEAD(, rotation) rotations;
 	TAILQ_HEAD(, sv_builder) builders;
@@ -156,53 +146,39 @@ count(struct sv_pool *p, struct sv_policy_in *in)
 	in->queued = demand.queued;
 	in->unused = demand.unused;
 	/* As many as there are processors are at work: more would only share these. */
-	in->head_wait_us = demand.since_us > 0 && now > demand.since_us && brisk < p->nprocessors ?
+	in->head_wait_us = demand.since_us > 0 && now > demand.since_us && brisk < p->choice.nprocessors ?
 	    now - demand.since_us : 0;
 	return all;
-}
-
-/* Out of the list that it is in. */
-static void
-unlist(struct sv_pool *p, struct sv_worker *w)
-{
-	if (!w->is_available)
-		return;
-	if (w->standby)
-		TAILQ_REMOVE(&p->standby, w, available);
-	else
-		TAILQ_REMOVE(&p->available, w, available);
-	w->is_available = false;
 }
 
 void
 sv_pool_touch(struct sv_pool *p, struct sv_worker *w)
 {
-	unlist(p, w);
+	sv_choice_remove(&p->choice, w);
 	/* What a reserve was handed it has left. */
 	if (w->nframes > 0)
 		w->standby = false;
-	w->is_available = w->role == TN_ROLE_WORKER && counts(p, w) &&
-	    sv_worker_room(w, (unsigned)p->opt->worker_depth);
-	if (!w->is_available)
-		return;
-	if (w->standby)
-		TAILQ_INSERT_TAIL(&p->standby, w, available);
-	else if (w->state == TN_WS_IDLE)	/* the last to be used has the warmest cache */
-		TAILQ_INSERT_HEAD(&p->available, w, available);
-	else
-		TAILQ_INSERT_TAIL(&p->available, w, available);
+	if (w->role == TN_ROLE_WORKER && counts(p, w) &&
+	    sv_worker_room(w, (unsigned)p->opt->worker_depth))
+		sv_choice_add(&p->choice, w);
 }
 
 void
 sv_pool_unavailable(struct sv_pool *p, struct sv_worker *w)
 {
-	unlist(p, w);
+	sv_choice_remove(&p->choice, w);
 }
 
 bool
 sv_pool_has_room(const struct sv_pool *p, bool unused)
 {
-	return !TAILQ_EMPTY(&p->available) || (unused && !TAILQ_EMPTY(&p->standby));
+	return sv_choice_has_room(&p->choice, unused);
+}
+
+struct sv_worker *
+sv_pool_pick(struct sv_pool *p, const struct sv_choice_want *want)
+{
+	return sv_choice_pick(&p->choice, want);
 }
 
 bool
@@ -214,138 +190,6 @@ sv_pool_serves(const struct sv_pool *p, const char *contract)
 		if (counts(p, w) && alive(w) && strcmp(w->contract, contract) == 0)
 			return true;
 	return false;
-}
-
-/* Is it one of those that another contract has for itself? */
-static bool
-kept_by_another(const struct sv_worker *w, const struct sv_share *share)
-{
-	unsigned i;
-
-	for (i = 0; i < w->nframes; i++)
-		if (w->frame[i]->share != share && sv_share_keeps_workers(w->frame[i]->share))
-			return true;
-	return false;
-}
-
-/* More idle ones than others have a right to? */
-static bool
-may_take_idle(const struct sv_pool *p, const struct sv_pool_want *want)
-{
-	const struct sv_worker *w;
-	unsigned n = 0;
-
-	if (want->capped)
-		return false;
-	if (want->spoken_for == 0)
-		return true;
-	TAILQ_FOREACH(w, &p->available, available) {
-		if (w->state != TN_WS_IDLE)
-			break;			/* the idle ones come first */
-		if (++n > want->spoken_for)
-			return true;
-	}
-	return false;
-}
-
-/* One that has served nobody. */
-static struct sv_worker *
-pick_unused(struct sv_pool *p, const struct sv_pool_want *want)
-{
-	struct sv_worker *w = TAILQ_FIRST(&p->standby);
-
-	if (want->capped)
-		return NULL;
-	if (w != NULL)
-		return w;
-	if (!may_take_idle(p, want))
-		return NULL;
-	TAILQ_FOREACH(w, &p->available, available)
-		if (w->state == TN_WS_IDLE && sv_worker_unused(w))
-			return w;
-	return NULL;
-}
-
-/* Would a request behind what it has be begun within `within` us? */
-static bool
-soon(const struct sv_worker *w, const struct sv_pool_want *want, uint64_t within)
-{
-	return w->load_us + want->cost_us <= within && !sv_worker_stalled(w, want->now_us) &&
-	    (!want->capped || sv_worker_runs(w, want->share)) &&
-	    !(want->guarded && kept_by_another(w, want->share));
-}
-
-/* One that serves this contract and no other. */
-static struct sv_worker *
-pick_tenant(struct sv_pool *p, const struct sv_pool_want *want)
-{
-	struct sv_worker *w;
-
-	TAILQ_FOREACH(w, &p->available, available)
-		if (strcmp(w->contract, want->contract) == 0 &&
-		    (w->state == TN_WS_IDLE ? may_take_idle(p, want) :
-		    soon(w, want, (uint64_t)p->opt->worker_stall_us)))
-			return w;
-	return pick_unused(p, want);
-}
-
-/* The idle one that has the image, or was used last. */
-static struct sv_worker *
-pick_idle(struct sv_pool *p, const struct sv_pool_want *want)
-{
-	struct sv_worker *w, *first = TAILQ_FIRST(&p->available), *keeper = NULL;
-	unsigned n = 0;
-
-	if (first == NULL || first->state != TN_WS_IDLE || !may_take_idle(p, want))
-		return NULL;
-	TAILQ_FOREACH(w, &p->available, available) {
-		if (w->state != TN_WS_IDLE || n++ == AFFINITY_SCAN)
-			break;
-		if (w->image == want->image)
-			return w;
-		if (keeper == NULL && sv_kept_find(&w->kept, want->image) >= 0)
-			keeper = w;
-	}
-	return keeper != NULL ? keeper : first;
-}
-
-/* The busy one that has least to do; of equals, one that has the image. */
-static struct sv_worker *
-pick_busy(struct sv_pool *p, const struct sv_pool_want *want, uint64_t within)
-{
-	struct sv_worker *w, *best = NULL;
-	unsigned n = 0;
-
-	TAILQ_FOREACH_REVERSE(w, &p->available, available_workers, available) {
-		if (w->state == TN_WS_IDLE || n == AFFINITY_SCAN)
-			break;
-		if (!soon(w, want, within))
-			continue;
-		n++;
-		if (best == NULL || w->load_us < best->load_us ||
-		    (w->load_us == best->load_us && w->image == want->image &&
-		    best->image != want->image))
-			best = w;
-	}
-	return best;
-}
-
-struct sv_worker *
-sv_pool_pick(struct sv_pool *p, const struct sv_pool_want *want)
-{
-	struct sv_worker *w = NULL;
-
-	if (want->isolation == TN_ISO_PROCESS)
-		return pick_unused(p, want);
-	if (p->opt->worker_tenancy == TN_TENANCY_CONTRACT)
-		return pick_tenant(p, want);
-	if (p->nbusy >= p->nprocessors)
-		w = pick_busy(p, want, AWAKE_US);
-	if (w == NULL)
-		w = pick_idle(p, want);
-	if (w == NULL)
-		w = pick_busy(p, want, (uint64_t)p->opt->worker_stall_us);
-	return w;
 }
 
 /* What the worker says in its page of its restores since we looked last. */
@@ -549,7 +393,7 @@ on_worker_state(void *arg, struct sv_worker *w, enum tn_wstate old)
 	struct sv_pool *p = arg;
 	enum tn_wstate now = w->state;
 
-	p->nbusy += (now == TN_WS_BUSY) - (old == TN_WS_BUSY);
+	p->choice.nbusy += (now == TN_WS_BUSY) - (old == TN_WS_BUSY);
 	if (now == TN_WS_IDLE && (old == TN_WS_SPAWNED || old == TN_WS_WARMING)) {
 		w->standby = true;
 		sv_pool_touch(p, w);
@@ -649,11 +493,11 @@ spawn(struct sv_pool *p, struct sv_generation *g)
 static void
 promote(struct sv_pool *p)
 {
-	struct sv_worker *w = TAILQ_FIRST(&p->standby);
+	struct sv_worker *w = TAILQ_FIRST(&p->choice.standby);
 
 	if (w == NULL)
 		return;
-	unlist(p, w);
+	sv_choice_remove(&p->choice, w);
 	w->standby = false;
 	sv_pool_touch(p, w);
 }
@@ -1332,16 +1176,6 @@ sv_pool_each(struct sv_pool *p, void (*fn)(void *arg, const struct sv_worker *w)
 		fn(arg, w);
 }
 
-/* Those that we may run on. */
-static unsigned
-processors(void)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
-}
-
 struct sv_pool *
 sv_pool_new(struct event_base *base, const struct tn_options *opt, struct sv_stats *stats,
     const struct sv_pool_ops *ops, void *arg)
@@ -1356,10 +1190,8 @@ sv_pool_new(struct event_base *base, const struct tn_options *opt, struct sv_sta
 	p->ops = ops;
 	p->arg = arg;
 	p->next_generation = p->next_worker = 1;
-	p->nprocessors = processors();
+	sv_choice_init(&p->choice, opt);
 	TAILQ_INIT(&p->all);
-	TAILQ_INIT(&p->available);
-	TAILQ_INIT(&p->standby);
 	TAILQ_INIT(&p->rotations);
 	TAILQ_INIT(&p->builders);
 	TAILQ_INIT(&p->recycles);

@@ -8,6 +8,7 @@
 #define SV_POOL_H
 
 #include "sv_builder.h"
+#include "sv_choice.h"
 #include "sv_generation.h"
 #include "sv_stats.h"
 #include "sv_worker.h"
@@ -19,19 +20,6 @@ struct sv_pool_demand {
 	unsigned	queued;		/* requests that wait for a worker */
 	unsigned	unused;		/* workers among those that must have served nobody yet */
 	uint64_t	since_us;	/* since when the first has waited; 0: nothing waits */
-};
-
-/* What a request asks of its worker. */
-struct sv_pool_want {
-	const char	*contract;
-	enum tn_isolation isolation;
-	uint64_t	image;		/* best one that has it at hand; 0: none */
-	uint64_t	cost_us;	/* what it is believed to cost */
-	const struct sv_share *share;	/* its contract's */
-	uint64_t	now_us;
-	bool		capped;		/* no more workers than run that now */
-	bool		guarded;	/* some contract has workers reserved */
-	unsigned	spoken_for;	/* idle workers that are for others */
 };
 
 struct sv_pool_ops {
@@ -86,13 +74,8 @@ void sv_pool_filled(struct sv_pool *p);
 typedef void sv_pool_rotated(void *arg, const char *error);
 int sv_pool_rotate(struct sv_pool *p, sv_pool_rotated *done, void *arg);
 
-/*
- * A worker with room that may serve this; NULL: none.  An idle one; or one that will
- * soon have done what it has: what that is believed to cost decides, together with how
- * long it has been at its first request.
- */
-struct sv_worker *sv_pool_pick(struct sv_pool *p, const struct sv_pool_want *want);
-/* Might sv_pool_pick() find one?  unused: for requests that want a worker which has served nobody. */
+/* What sv_choice.h says of those that serve. */
+struct sv_worker *sv_pool_pick(struct sv_pool *p, const struct sv_choice_want *want);
 bool sv_pool_has_room(const struct sv_pool *p, bool unused);
 /* Is there a worker that has served this contract last, or will? */
 bool sv_pool_serves(const struct sv_pool *p, const char *contract);

@@ -88,6 +88,7 @@ struct sv_request {
 	struct sv_version *version;	/* held; NULL: its contract is being made ready */
 	const char	*function;	/* the export that answers it */
 	struct sv_request_list *list;	/* where it waits; NULL: with a worker */
+	bool		 particular;	/* not just any worker may serve it */
 	bool		 cancelled;
 	bool		 probe;		/* tells whether its contract is well again */
 	unsigned	 reruns;
