@@ -1,9 +1,11 @@
 """What the measurements share: servers that are ended by pid, in a directory of
-their own; wrk; what /proc says of memory."""
+their own; wrk; what /proc says of processor time and memory."""
 
+import collections
 import http.client
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -11,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent
@@ -32,14 +35,71 @@ def find(*names):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below those that the kernel gives to clients, or one of them may have it meanwhile."""
+    while True:
+        port = random.randrange(10240, 32768)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def quantile(values, q):
     values = sorted(values)
     return values[min(len(values) - 1, int(q * len(values)))]
+
+
+# -- processes ----------------------------------------------------------------
+
+Process = collections.namedtuple("Process", "ppid start name kernel cpu")	# cpu: seconds
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def processes():
+    """{pid: Process} of all that live.  cpu has the time of children that were waited for
+    in it: so what a family has used between two looks is the difference of its sums,
+    whoever ended meanwhile."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                stat = Path(f"/proc/{name}/stat").read_text()
+            except OSError:
+                continue
+            before, _, rest = stat.rpartition(")")
+            f = rest.split()
+            if f[0] not in "ZX":
+                found[int(name)] = Process(int(f[1]), int(f[19]), before.partition("(")[2], bool(int(f[6]) & 0x200000),
+                                           sum(map(int, f[11:15])) / TICK)
+    return found
+
+
+def descendants(table, pids):
+    """These and all below them, in a table of processes()."""
+    children = {}
+    for pid, p in table.items():
+        children.setdefault(p.ppid, []).append(pid)
+    found = [pid for pid in pids if pid in table]
+    for pid in found:
+        found += children.get(pid, [])
+    return found
+
+
+class Connection:
+    """Kept; for what must be sent at once."""
+
+    def __init__(self, server):
+        self.http = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+
+    def get(self, path):
+        """(status, ms)"""
+        start = time.perf_counter()
+        self.http.request("GET", path)
+        r = self.http.getresponse()
+        r.read()
+        return r.status, (time.perf_counter() - start) * 1e3
 
 
 # -- servers -----------------------------------------------------------------
@@ -55,14 +115,35 @@ class Processes:
         self.port = free_port()
         self.processes = []
 
-    def spawn(self, *argv):
+    def spawn(self, *argv, **env):
         with open(self.dir / "output", "ab") as out:
-            self.processes.append(subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL,
-                                                   stdout=out, stderr=out, cwd=self.dir))
+            self.processes.append(subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=out,
+                                                   stderr=out, cwd=self.dir, env={**os.environ, **env}))
 
     @property
     def output(self):
         return (self.dir / "output").read_text(errors="replace")
+
+    def start(self):
+        raise NotImplementedError
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def family(self):
+        """{pid: argv} of all its processes."""
+        table = processes()
+        found, argv = descendants(table, [p.pid for p in self.processes]), {}
+        for pid in found:
+            try:
+                argv[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+            except OSError:
+                continue
+        return argv
 
     def get(self, path="/hello", timeout=60):
         """(status, body) over a connection of its own."""
@@ -92,8 +173,9 @@ class Processes:
             time.sleep(turn)
 
     def stop(self):
-        """The exit statuses, of the last process first."""
-        codes = []
+        """The exit statuses, of the last process first.  What they leave behind is killed."""
+        codes, before = [], processes()
+        family = descendants(before, [p.pid for p in self.processes])
         for p in reversed(self.processes):
             if p.poll() is None:
                 p.send_signal(signal.SIGTERM)
@@ -103,6 +185,13 @@ class Processes:
                 p.kill()
                 p.wait()
             codes.append(p.returncode)
+        after = processes()
+        for pid in family:
+            if pid in after and after[pid].start == before[pid].start:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
         self.processes = []
         return codes
 
@@ -138,32 +227,91 @@ class Tana(Processes):
     def workers(self):
         return json.loads(self.ctl("workers", "--json"))
 
-    def family(self):
-        """{pid: argv} of all its processes."""
-        children, argv = {}, {}
-        for name in os.listdir("/proc"):
-            if name.isdigit():
-                try:
-                    stat = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
-                    argv[int(name)] = Path(f"/proc/{name}/cmdline").read_bytes().decode(errors="replace").split("\0")
-                except OSError:
-                    continue
-                if stat[0] not in "ZX":
-                    children.setdefault(int(stat[1]), []).append(int(name))
-        found = [self.processes[0].pid]
-        for pid in found:
-            found += children.get(pid, [])
-        return {pid: argv[pid] for pid in found if pid in argv}
-
     def front(self):
         return next(pid for pid, argv in self.family().items() if "--front" in argv)
 
-    def __enter__(self):
-        self.start()
-        return self
 
-    def __exit__(self, *_):
-        self.stop()
+# -- what happens to tana-edge -----------------------------------------------
+
+# A hello that can be made to wait, so that as many workers are busy as there are clients.
+HELLO_WAITS = """exports.Get = function (req) {
+	var answer = { message: 'Hello, world!' };
+
+	return req.query.wait ? new Promise(function (resolve) {
+		setTimeout(function () { resolve(answer); }, Number(req.query.wait));
+	}) : answer;
+};
+"""
+
+
+def all_serve(server, n):
+    """Until each of n workers has served HELLO_WAITS, which is contract hello."""
+    server.wait()
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        # All at a time: each worker has one.
+        with ThreadPoolExecutor(n) as pool:
+            list(pool.map(lambda _: server.get("/hello?wait=300"), range(n)))
+        workers = server.workers()
+        if len(workers) == n and all(w["requests"] > 0 for w in workers):
+            return
+    die(f"of {n} workers only {sum(w['requests'] > 0 for w in server.workers())} have served")
+
+
+def hellos(n):
+    """So many contracts, each with an answer of its own; RANDOM_WRK asks for them."""
+    return {f"c{i:05}": HELLO.replace("world", f"world {i}") for i in range(n)}
+
+
+RANDOM_WRK = """
+local n = %d
+function init(args) math.randomseed(os.time()) end
+function request() return wrk.format("GET", string.format("/c%%05d", math.random(0, n - 1))) end
+"""
+
+
+def ask_each(server, n):
+    """Each of hellos(n) once, by 4 clients: their images are there then."""
+    def ask(part):
+        c = Connection(server)
+        for i in range(part, n, 4):
+            status, _ = c.get(f"/c{i:05}")
+            if status != 200:
+                die(f"c{i:05} answers {status}")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, range(4)))
+
+
+def first_answers(server, n):
+    """ms, of hellos(n), none of which was asked for before."""
+    c, times = Connection(server), []
+    for i in range(n):
+        status, ms = c.get(f"/c{i:05}")
+        if status != 200:
+            die(f"c{i:05} answers {status}")
+        times.append(ms)
+    return times
+
+
+def kills(server, rounds):
+    """ms from the SIGKILL of the only worker to the next one's answer; fewer than
+    rounds: it takes root to kill it."""
+    server.wait()
+    c, times = Connection(server), []
+    for _ in range(rounds):
+        c.get("/hello")
+        time.sleep(0.1)		# a standby is ready again
+        (pid,) = [w["pid"] for w in server.workers() if w["requests"] > 0]
+        start = time.perf_counter()
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except PermissionError:
+            break
+        status, _ = c.get("/hello")
+        times.append((time.perf_counter() - start) * 1e3)
+        if status != 200:
+            die(f"after SIGKILL: {status}")
+    return times
 
 
 # -- memory, KB ----------------------------------------------------------------
