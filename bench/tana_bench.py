@@ -147,9 +147,15 @@ class Processes:
 
     def get(self, path="/hello", timeout=60):
         """(status, body) over a connection of its own."""
+        return self.ask("GET", path, None, timeout)
+
+    def post(self, path, text, timeout=60):
+        return self.ask("POST", path, text, timeout)
+
+    def ask(self, method, path, text, timeout):
         c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
-            c.request("GET", path)
+            c.request(method, path, text, {"Content-Type": "text/plain"} if text is not None else {})
             r = c.getresponse()
             return r.status, r.read()
         finally:

@@ -32,7 +32,7 @@ function json(text) {
 
 /* Numbers only: what a compiler to machine code is made for.  Points of the Mandelbrot set. */
 function compute() {
-	var size = 48, most = 60, inside = 0, steps = 0, x, y, i, a, b, re, im, t;
+	var size = 96, most = 60, inside = 0, steps = 0, x, y, i, a, b, re, im, t;
 
 	for (y = 0; y < size; y++)
 		for (x = 0; x < size; x++) {

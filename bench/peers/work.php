@@ -27,7 +27,7 @@ function json($text)
 
 function compute()
 {
-	$size = 48;
+	$size = 96;
 	$most = 60;
 	$inside = $steps = 0;
 	for ($y = 0; $y < $size; $y++)
