@@ -289,7 +289,7 @@ def ask_each(server, n):
 
 
 def first_answers(server, n):
-    """ms, of hellos(n), none of which was asked for before."""
+    """ms each, of hellos(n), none of which was asked for before."""
     c, times = Connection(server), []
     for i in range(n):
         status, ms = c.get(f"/c{i:05}")
@@ -352,3 +352,19 @@ def wrk(port, connections, seconds, path="/hello", script=None, timeout=10):
     errors = failed + sum(int(n) for n in re.findall(r"Non-2xx or 3xx responses: (\d+)", out))
     return {"rate": float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)), "p50": ms(50), "p99": ms(99),
             "errors": errors, "failed": failed, "requests": int(re.search(r"(\d+) requests in", out).group(1)), "stderr": done.stderr}
+
+
+# -- paced ---------------------------------------------------------------------
+
+def paced(build, targets, **options):
+    """{name: what BUILD/bench/paced says of it}.  targets: (name, port, path, rate, connections[,
+    file of a body]); options: those of paced, give_up for --give-up."""
+    argv = [Path(build) / "bench/paced"]
+    for name, value in options.items():
+        argv += [f"--{name.replace('_', '-')}", value]
+    for name, port, path, rate, connections, *body in targets:
+        argv += ["--target", name, f"http://127.0.0.1:{port}{path}", rate, connections, *(["--body", *body] if body else [])]
+    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True)
+    if done.returncode != 0:
+        die(f"paced: {done.stderr.strip()}")
+    return {t["name"]: t for t in json.loads(done.stdout)["targets"]}
