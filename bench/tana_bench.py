@@ -258,8 +258,7 @@ def all_serve(server, n):
         # All at a time: each worker has one.
         with ThreadPoolExecutor(n) as pool:
             list(pool.map(lambda _: server.get("/hello?wait=300"), range(n)))
-        workers = server.workers()
-        if len(workers) == n and all(w["requests"] > 0 for w in workers):
+        if sum(w["requests"] > 0 for w in server.workers()) >= n:	# beside those, there is a reserve
             return
     die(f"of {n} workers only {sum(w['requests'] > 0 for w in server.workers())} have served")
 

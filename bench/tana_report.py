@@ -42,7 +42,7 @@ def scenario(results, s):
         figures = {m: results.figure(k, m) for m in metrics}
         row = [label or k.subject, *(results.text(figures[m], m) for m in metrics)]
         f = figures[main]
-        quote = f and not f.noisy
+        quote = f and not f.noisy and f.rounds > 1
         more = [METRICS[main].format.format(v) if quote else "" for v in ((f.low, f.high) if f else (0, 0))]
         if beside:
             r = results.ratio(Key(s.name, k.point, TANA), k, main) if k.subject != TANA else None
@@ -53,13 +53,18 @@ def scenario(results, s):
     return "\n".join([s.title, table(head, rows), *notes])
 
 
-def noise(results, goals):
+# What reasons of tana_noise have in them, and what they are called together.
+KINDS = {"other processes": "rounds were disturbed by other processes", "hypervisor": "rounds were disturbed by the hypervisor",
+         "fixed piece": "the processor was slower", "rounds differ": "rounds differ too much"}
+
+
+def noise(results):
     """What could not be quoted, and why; what the machine did."""
     reasons = Counter()
     for k, samples in results.samples.items():
         for m in {m for s in samples for m in s["values"] if m in METRICS}:
-            for why in results.figure(k, m).noisy:
-                reasons[why.split(" (")[0].split(": ")[-1] if "rounds were" in why else "rounds differ too much"] += 1
+            figure = results.figure(k, m)
+            reasons.update({KINDS[kind] for why in figure.noisy for kind in KINDS if kind in why})
     cal = sorted(results.calibrations)
     shares = [s["noise"]["foreign"] for v in results.samples.values() for s in v]
     steals = [s["noise"]["steal"] for v in results.samples.values() for s in v]
@@ -71,8 +76,8 @@ def noise(results, goals):
         lines.append("  noisy: a figure that is not quoted, since rounds were disturbed (other processes above "
                      f"{tana_noise.FOREIGN:.0%} of the")
         lines.append(f"  machine, the hypervisor above {tana_noise.STEAL:.0%}, the fixed work {tana_noise.SLOWER:.0%} slower) or "
-                     "differ too much. Why, and for how many figures:")
-        lines += [f"  {n:5}  {why}" for why, n in reasons.most_common(12)]
+                     "differ too much. How many figures, and why:")
+        lines += [f"  {n:5}  {why}" for why, n in reasons.most_common()]
         lines.append("  What was read all the same stands in report.json, as not quotable.")
     else:
         lines.append("  No figure was too noisy to be quoted.")
@@ -80,9 +85,15 @@ def noise(results, goals):
 
 
 def goal_table(goals):
-    return table(["Goal", "figure", "ratio", ""],
-                 [[g["goal"], g["figure"] or "-", g["ratio"] or "-", g["verdict"] + (f" ({g['why'].split(' (')[0]})" if g["why"] else "")]
-                  for g in goals])
+    lines = ["Goals"]
+    for g in goals:
+        figure = " ".join(x for x in (g["ratio"] and f"{g['ratio']}:", g["figure"]) if x) if g["value"] is not None else ""
+        if g["verdict"] == "noisy":
+            figure = ""
+        lines.append(f"  {g['verdict']:13} {g['goal']:84} {figure}".rstrip())
+        if g["why"]:
+            lines.append(f"  {'':13} ({g['why']})")
+    return "\n".join(lines)
 
 
 def text(run, results, goals):
@@ -97,7 +108,7 @@ def text(run, results, goals):
     parts += [scenario(results, s) for s in SCENARIOS if results.points(s.name)]
     parts += [f"{what}: {why}" for what, why in results.skipped.items() if isinstance(what, str)]
     if results.samples:
-        parts.append("The machine's noise\n" + noise(results, goals))
+        parts.append("The machine's noise\n" + noise(results))
     parts.append(goal_table(goals))
     parts += [f"bench/{name}\n" + "\n".join("  " + line for line in done["text"].splitlines()) for name, done in run["also"].items()]
     return "\n\n".join(parts) + "\n"
