@@ -89,6 +89,7 @@ struct target {
 	struct connections	idle, busy;	/* busy: the one sent first comes first */
 	/* Figures, of requests that were due after the warm-up. */
 	uint64_t		scheduled, sent, ok, ok_in_time, refused, given_up, unsent, reconnects;
+	uint64_t		answers;	/* the warm-up's too: what the server has worked for */
 	uint64_t		status[600], failed[FAILURES];
 	struct histogram	from_due, from_sent, refused_from_due, refused_from_sent, lag;
 	struct window		*window;
@@ -201,6 +202,7 @@ answered(struct connection *c, uint64_t now)
 	bool ok = status >= 200 && status < 400;
 	uint64_t latency = now - c->due;
 
+	t->answers++;
 	if (c->due >= warm_end) {
 		t->status[status < 600 ? status : 0]++;
 		if (ok) {
@@ -555,9 +557,9 @@ print_target(const struct target *t, double seconds)
 
 	printf("{\"name\":\"%s\",\"rate\":%g,\"connections\":%u,\"scheduled\":%" PRIu64 ",\"sent\":%" PRIu64
 	       ",\"ok\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"given_up\":%" PRIu64 ",\"unsent\":%" PRIu64
-	       ",\"reconnects\":%" PRIu64 ",\"goodput\":%.3f,\"statuses\":{",
+	       ",\"reconnects\":%" PRIu64 ",\"answers\":%" PRIu64 ",\"goodput\":%.3f,\"statuses\":{",
 	    t->name, t->rate, t->nconnections, t->scheduled, t->sent, t->ok, t->refused, t->given_up, t->unsent,
-	    t->reconnects, (double)t->ok_in_time / seconds);
+	    t->reconnects, t->answers, (double)t->ok_in_time / seconds);
 	for (i = 0; i < 600; i++)
 		if (t->status[i] > 0) {
 			printf("%s\"%zu\":%" PRIu64, comma, i, t->status[i]);

@@ -2,6 +2,7 @@
 their own; wrk; what /proc says of processor time and memory."""
 
 import collections
+import contextlib
 import http.client
 import json
 import os
@@ -12,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -53,14 +55,15 @@ def quantile(values, q):
 
 # -- processes ----------------------------------------------------------------
 
-Process = collections.namedtuple("Process", "ppid start name kernel cpu")	# cpu: seconds
+# own: seconds of processor time; cpu: with that of children that were waited for.
+Process = collections.namedtuple("Process", "ppid start name kernel zombie own cpu")
 TICK = os.sysconf("SC_CLK_TCK")
 
 
 def processes():
-    """{pid: Process} of all that live.  cpu has the time of children that were waited for
-    in it: so what a family has used between two looks is the difference of its sums,
-    whoever ended meanwhile."""
+    """{pid: Process} of all there are, zombies too, whose time is in no parent's yet: so what
+    a family has used between two looks is the difference of its sums of cpu, whoever ended
+    meanwhile."""
     found = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -70,9 +73,8 @@ def processes():
                 continue
             before, _, rest = stat.rpartition(")")
             f = rest.split()
-            if f[0] not in "ZX":
-                found[int(name)] = Process(int(f[1]), int(f[19]), before.partition("(")[2], bool(int(f[6]) & 0x200000),
-                                           sum(map(int, f[11:15])) / TICK)
+            found[int(name)] = Process(int(f[1]), int(f[19]), before.partition("(")[2], bool(int(f[6]) & 0x200000), f[0] in "ZX",
+                                       sum(map(int, f[11:13])) / TICK, sum(map(int, f[11:15])) / TICK)
     return found
 
 
@@ -102,6 +104,26 @@ class Connection:
         return r.status, (time.perf_counter() - start) * 1e3
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def deferred():
+    """A signal whose handler raises waits until the end: what was begun here is on record then."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came = []
+    handlers = {n: signal.signal(n, lambda n, _: came.append(n)) for n in SIGNALS}
+    try:
+        yield
+    finally:
+        for n, handler in handlers.items():
+            signal.signal(n, handler)
+        for n in came:
+            signal.raise_signal(n)
+
+
 # -- servers -----------------------------------------------------------------
 
 class Processes:
@@ -116,7 +138,7 @@ class Processes:
         self.processes = []
 
     def spawn(self, *argv, **env):
-        with open(self.dir / "output", "ab") as out:
+        with open(self.dir / "output", "ab") as out, deferred():
             self.processes.append(subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=out,
                                                    stderr=out, cwd=self.dir, env={**os.environ, **env}))
 
@@ -128,15 +150,19 @@ class Processes:
         raise NotImplementedError
 
     def __enter__(self):
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_):
         self.stop()
 
     def family(self):
-        """{pid: argv} of all its processes."""
-        table = processes()
+        """{pid: argv} of all its processes that live."""
+        table = {pid: p for pid, p in processes().items() if not p.zombie}
         found, argv = descendants(table, [p.pid for p in self.processes]), {}
         for pid in found:
             try:

@@ -65,11 +65,13 @@ class Watch:
         self.cpu = used(ours)
         others = [p for p in set(before) | set(after) if p not in ours and p != os.getpid()
                   and not (after.get(p) or before[p]).kernel]
-        each = {p: after[p].cpu - (before[p].cpu if p in before and before[p].start == after[p].start else 0)
+        each = {p: after[p].own - (before[p].own if p in before and before[p].start == after[p].start else 0)
                 for p in others if p in after}
         busiest = max(each, key=each.get, default=None)
+        # The sums miss who ended unwaited for; what is left misses who ended.
+        foreign = max(used(others), sum(each.values()))
         self.noise = {"calibration_ms": self.calibration,
-                      "foreign": max(0.0, used(others)) / seconds / CORES,
+                      "foreign": foreign / seconds / CORES,
                       "steal": (steal_after - steal_before) / seconds / CORES,
                       "busiest": f"{after[busiest].name}[{busiest}]" if busiest and each[busiest] > 0 else ""}
 
@@ -87,7 +89,7 @@ def disturbances(noise, best):
         why.append(f"other processes used {noise['foreign']:.0%} of the machine (limit {FOREIGN:.0%}{name})")
     if noise["steal"] > STEAL:
         why.append(f"the hypervisor kept {noise['steal']:.0%} of the machine (limit {STEAL:.0%})")
-    if noise["calibration_ms"] > best * (1 + SLOWER):
+    if best and noise["calibration_ms"] > best * (1 + SLOWER):
         why.append(f"a fixed piece of work took {noise['calibration_ms'] / best - 1:.0%} longer than at best (limit {SLOWER:.0%})")
     return why
 

@@ -29,8 +29,8 @@ def scenario(results, s):
     points, subjects = results.points(s.name), results.subjects(s.name)
     keys = [Key(s.name, p, x) for p in points for x in subjects if Key(s.name, p, x) in results.samples]
     metrics = [m for m in HEADS if any(results.has(k, m) for k in keys)]
-    if not any(v for k in keys for r in results.samples[k] for m, v in r["values"].items() if m == "errors"):
-        metrics = [m for m in metrics if m != "errors"]
+    happened = {m for k in keys for r in results.samples[k] for m, v in r["values"].items() if v}
+    metrics = [m for m in metrics if m not in ("errors", "refused") or m in happened]
     main = next((m for m in metrics if m in FIRST), metrics[0])
     beside = len(subjects) > 1 and TANA in subjects
     head = ["", *(HEADS[m] for m in metrics)]
@@ -65,6 +65,8 @@ def noise(results):
         for m in {m for s in samples for m in s["values"] if m in METRICS}:
             figure = results.figure(k, m)
             reasons.update({KINDS[kind] for why in figure.noisy for kind in KINDS if kind in why})
+    if not results.calibrations:
+        return "  Nothing was measured that depends on it."
     cal = sorted(results.calibrations)
     shares = [s["noise"]["foreign"] for v in results.samples.values() for s in v]
     steals = [s["noise"]["steal"] for v in results.samples.values() for s in v]
@@ -92,7 +94,8 @@ def goal_table(goals):
             figure = ""
         lines.append(f"  {g['verdict']:13} {g['goal']:84} {figure}".rstrip())
         if g["why"]:
-            lines.append(f"  {'':13} ({g['why']})")
+            # All of it is in the JSON.
+            lines.append(f"  {'':13} ({g['why'].split('; ')[0]})")
     return "\n".join(lines)
 
 
@@ -156,7 +159,8 @@ class Plots:
         colour, marker = COLOURS.get(subject, "#333333"), MARKERS.get(subject, "o")
         x, y = [x for x, _ in figures], [f.value for _, f in figures]
         style = {"linewidth": 2.4 if subject == TANA else 1.5, "zorder": 3 if subject == TANA else 2, **style}
-        ax.plot(x, y, color=colour, label=style.pop("label", subject), **style)
+        ax.plot(x, y, color=colour, **style)
+        self.named[subject] = self.plt.Line2D([], [], color=colour, marker=marker, linewidth=style["linewidth"])
         ax.vlines(x, [f.low for _, f in figures], [f.high for _, f in figures], color=colour, alpha=0.4, linewidth=3)
         for px, f in figures:
             ax.plot([px], [f.value], marker=marker, color=colour, markersize=6, zorder=4, markerfacecolor="white" if f.noisy else colour)
@@ -164,7 +168,7 @@ class Plots:
         return True
 
     def figure(self, title, panels=1):
-        self.noisy = False
+        self.noisy, self.named = False, {}
         fig, axes = self.plt.subplots(1, panels, figsize=(7.5 if panels == 1 else 11, 4.8), squeeze=False)
         fig.suptitle(title, fontweight="bold", x=0.01, ha="left")
         return fig, axes[0]
@@ -172,7 +176,12 @@ class Plots:
     def save(self, fig, name):
         foot = self.foot + ("; hollow: too noisy to be quoted" if self.noisy else "") + "; bars: all rounds"
         fig.text(0.01, 0.01, foot, fontsize=7.5, color="#555555")
-        fig.tight_layout(rect=(0, 0.03, 1, 0.98))
+        # Beside the lines, a legend would hide some; it stands above them.
+        several = len(self.named) > 1
+        if several:
+            fig.legend(self.named.values(), self.named.keys(), loc="upper left", bbox_to_anchor=(0, 0.95), ncols=len(self.named),
+                       frameon=False, fontsize=9, columnspacing=1.4, handlelength=2.4)
+        fig.tight_layout(rect=(0, 0.03, 1, 0.93 if several else 0.99))
         fig.savefig(self.where / name)
         self.plt.close(fig)
         self.written.append(name)
@@ -195,10 +204,10 @@ class Plots:
         self.ticks(ax, xs)
         ax.set_xlabel("connections (log scale)")
         ax.set_ylabel("requests a second")
-        ax.legend(frameon=False, ncols=2)
         self.save(fig, "connections.png")
 
     def load(self):
+        from matplotlib.ticker import LogLocator, NullFormatter
         r = self.results
         if not r.points("load"):
             return
@@ -210,11 +219,12 @@ class Plots:
                 self.line(ax, s, xs, keys, metric)
             ax.set_xscale("log")
             ax.set_yscale("log")
-            ax.xaxis.set_major_formatter(self.plain)
-            ax.yaxis.set_major_formatter(self.plain)
+            for axis in (ax.xaxis, ax.yaxis):
+                axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axis.set_major_formatter(self.plain)
+                axis.set_minor_formatter(NullFormatter())
             ax.set_xlabel("requests a second asked for (log scale)")
             ax.set_ylabel(f"{name}, ms (log scale)")
-        axes[0].legend(frameon=False, fontsize=9)
         self.save(fig, "load.png")
 
     def contracts_and_workers(self):
@@ -240,11 +250,11 @@ class Plots:
             return
         fig, axes = self.figure("tana-edge in overload (hello, 1,000 clients)", 2)
         xs = [p for p in r.points("overload") if isinstance(p, float)]
-        self.line(axes[0], TANA, [100 * x for x in xs], [Key("overload", x, TANA) for x in xs], "goodput", label="answered 2xx")
+        self.line(axes[0], TANA, [100 * x for x in xs], [Key("overload", x, TANA) for x in xs], "goodput")
         axes[0].set_ylim(bottom=0)
         axes[0].yaxis.set_major_formatter(self.plain)
         axes[0].set_xlabel("load, % of capacity")
-        axes[0].set_ylabel("requests a second")
+        axes[0].set_ylabel("requests answered 2xx a second")
         timeline = samples[-1]["values"]["timeline"]
         t = [0.1 * (i + 0.5) for i in range(len(timeline))]
         axes[1].plot(t, [10 * w["ok"] for w in timeline], color=COLOURS[TANA], label="answered 2xx")

@@ -42,7 +42,7 @@ class Results:
     @property
     def best(self):
         """ms of the calibration loop when nothing slows it."""
-        return quickest(self.calibrations)
+        return quickest(self.calibrations) if self.calibrations else 0.0
 
     def has(self, key, metric):
         return any(metric in s["values"] for s in self.samples.get(key, []))

@@ -2,6 +2,8 @@
 say nothing; what it refuses to quote; its command line."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -9,9 +11,10 @@ import threading
 import time
 
 import pytest
-from conftest import BUILD, PATIENCE, SOURCE, free_port
+from conftest import BUILD, PATIENCE, ROOT, SOURCE, free_port
 
 sys.path.insert(0, str(SOURCE / "bench"))
+import tana_bench  # noqa: E402
 import tana_goals  # noqa: E402
 import tana_noise  # noqa: E402
 import tana_report  # noqa: E402
@@ -327,3 +330,61 @@ def test_run_names_what_is_wrong(tmp_path):
     assert done.returncode == 2 and "'apache' is none of tana, njs" in done.stderr
     done = run(tmp_path)
     assert done.returncode == 1 and "tana-edge is not built (./bootstrap build)" in done.stderr
+
+
+def start(tmp_path, *args):
+    return subprocess.Popen([sys.executable, SOURCE / "bench/run", "--quick", "--no-install", "--peers", "tana", "--out",
+                             tmp_path / "out", *args, BUILD], env={**os.environ, "TMPDIR": str(tmp_path)}, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def nothing_left(tmp_path):
+    """No file of its own, and no process that names one."""
+    assert not list(tmp_path.glob("tana-bench-*"))
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as f:
+                assert f"{tmp_path}/tana-bench-".encode() not in f.read()
+        except OSError:
+            continue
+
+
+def test_a_scenario_is_measured_and_reported(tmp_path):
+    tmp_path.chmod(0o755)
+    tmp_path.parent.chmod(0o755)
+    with start(tmp_path, "--only", "memory") as p:
+        out, err = p.communicate(timeout=2 * PATIENCE)
+    assert p.returncode == 0, err
+    nothing_left(tmp_path)
+    assert out.rstrip() == (tmp_path / "out/report.txt").read_text().rstrip() and "Memory of tana-edge" in out
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    figures = {f["point"]: f["median"] for f in report["figures"]}
+    assert 0 < figures["front, none"] < figures["front, 2000 idle"]
+    if ROOT:
+        assert 0 < figures["4 workers"] < figures["100 workers"]
+    assert len(report["goals"]) == len(tana_goals.GOALS)
+    assert goal(report["goals"], "2,000 idle")["value"] == figures["front, 2000 idle"]
+
+
+def test_an_interrupt_waits_until_a_process_is_on_record():
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        with tana_bench.deferred():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+            done.append(True)
+    assert done and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_interrupted_it_leaves_nothing(tmp_path):
+    tmp_path.chmod(0o755)
+    tmp_path.parent.chmod(0o755)
+    with start(tmp_path, "--only", "memory") as p:
+        for line in p.stderr:
+            if "100 workers" in line:
+                break
+        p.send_signal(signal.SIGINT)
+        _, err = p.communicate(timeout=PATIENCE)
+    assert p.returncode == 130 and "interrupted" in err
+    assert not (tmp_path / "out").exists()
+    nothing_left(tmp_path)
