@@ -404,7 +404,7 @@ send_due(struct target *t, uint64_t now)
 			continue;
 		}
 		if (TAILQ_EMPTY(&t->idle))
-			return UINT64_MAX;	/* an answer wakes us */
+			return UINT64_MAX; /* an answer wakes us */
 		if (i >= BURST)
 			return now;
 		ask(t, now);
@@ -471,7 +471,8 @@ connect_all(void)
 		for (i = 0; i < ntargets; i++)
 			TAILQ_FOREACH(c, &targets[i]->idle, link) {
 				if (c->fd == -1)
-					errx(1, "target %s: cannot connect to %s", c->target->name, c->target->authority);
+					errx(1, "target %s: cannot connect to %s", c->target->name,
+					    c->target->authority);
 				missing += c->connecting;
 			}
 		if (missing > 0) {
@@ -538,14 +539,16 @@ print_histogram(const char *name, const struct histogram *h, const char *after)
 	static const struct {
 		const char *name;
 		double q;
-	} quantiles[] = { { "p50", 0.5 }, { "p75", 0.75 }, { "p90", 0.9 }, { "p99", 0.99 }, { "p99_9", 0.999 },
-		{ "p99_99", 0.9999 } };
+	} quantiles[] = { { "p50", 0.5 }, { "p75", 0.75 }, { "p90", 0.9 }, { "p99", 0.99 },
+		{ "p99_9", 0.999 }, { "p99_99", 0.9999 } };
 	unsigned i;
 
-	printf("\"%s\":{\"count\":%" PRIu64 ",\"mean\":%.6f,\"min\":%.6f,\"max\":%.6f", name, h->count,
-	    h->count > 0 ? (double)h->sum / (double)h->count / 1e6 : 0, (double)h->min / 1e6, (double)h->max / 1e6);
+	printf("\"%s\":{\"count\":%" PRIu64 ",\"mean\":%.6f,\"min\":%.6f,\"max\":%.6f", name,
+	    h->count, h->count > 0 ? (double)h->sum / (double)h->count / 1e6 : 0,
+	    (double)h->min / 1e6, (double)h->max / 1e6);
 	for (i = 0; i < sizeof(quantiles) / sizeof(quantiles[0]); i++)
-		printf(",\"%s\":%.6f", quantiles[i].name, (double)histogram_quantile(h, quantiles[i].q) / 1e6);
+		printf(",\"%s\":%.6f", quantiles[i].name,
+		    (double)histogram_quantile(h, quantiles[i].q) / 1e6);
 	printf("}%s", after);
 }
 
@@ -555,11 +558,12 @@ print_target(const struct target *t, double seconds)
 	const char *comma = "";
 	size_t i;
 
-	printf("{\"name\":\"%s\",\"rate\":%g,\"connections\":%u,\"scheduled\":%" PRIu64 ",\"sent\":%" PRIu64
-	       ",\"ok\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"given_up\":%" PRIu64 ",\"unsent\":%" PRIu64
-	       ",\"reconnects\":%" PRIu64 ",\"answers\":%" PRIu64 ",\"goodput\":%.3f,\"statuses\":{",
-	    t->name, t->rate, t->nconnections, t->scheduled, t->sent, t->ok, t->refused, t->given_up, t->unsent,
-	    t->reconnects, t->answers, (double)t->ok_in_time / seconds);
+	printf("{\"name\":\"%s\",\"rate\":%g,\"connections\":%u,\"scheduled\":%" PRIu64
+	       ",\"sent\":%" PRIu64 ",\"ok\":%" PRIu64 ",\"refused\":%" PRIu64
+	       ",\"given_up\":%" PRIu64 ",\"unsent\":%" PRIu64 ",\"reconnects\":%" PRIu64
+	       ",\"answers\":%" PRIu64 ",\"goodput\":%.3f,\"statuses\":{",
+	    t->name, t->rate, t->nconnections, t->scheduled, t->sent, t->ok, t->refused,
+	    t->given_up, t->unsent, t->reconnects, t->answers, (double)t->ok_in_time / seconds);
 	for (i = 0; i < 600; i++)
 		if (t->status[i] > 0) {
 			printf("%s\"%zu\":%" PRIu64, comma, i, t->status[i]);
@@ -575,9 +579,12 @@ print_target(const struct target *t, double seconds)
 	print_histogram("refused_from_sent", &t->refused_from_sent, ",");
 	print_histogram("lag", &t->lag, "},\"timeline\":[");
 	for (i = 0; i < nwindows; i++)
-		printf("%s{\"ok\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"mean_ms\":%.3f,\"max_ms\":%.3f}",
+		printf("%s{\"ok\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"failed\":%" PRIu64
+		       ",\"mean_ms\":%.3f,\"max_ms\":%.3f}",
 		    i > 0 ? "," : "", t->window[i].ok, t->window[i].refused, t->window[i].failed,
-		    t->window[i].ok > 0 ? (double)t->window[i].ns_sum / (double)t->window[i].ok / 1e6 : 0,
+		    t->window[i].ok > 0 ?
+			(double)t->window[i].ns_sum / (double)t->window[i].ok / 1e6 :
+			0,
 		    (double)t->window[i].ns_max / 1e6);
 	printf("]}");
 }
@@ -623,7 +630,8 @@ parse_steps(const char *arg)
 		if (nsteps == STEPS_MAX)
 			errx(2, "--steps: more than %d", STEPS_MAX);
 		steps[nsteps].factor = number("--steps", item, 0, 1000);
-		steps[nsteps++].ns = (uint64_t)(number("--steps", colon + 1, 0.001, SECONDS_MAX) * 1e9);
+		steps[nsteps++].ns =
+		    (uint64_t)(number("--steps", colon + 1, 0.001, SECONDS_MAX) * 1e9);
 	}
 	if (nsteps == 0)
 		errx(2, "--steps: '%s' has none", arg);
@@ -686,7 +694,8 @@ parse_target(char **argv)
 	t->name = argv[0];
 	/* So that it needs no quoting in the report. */
 	if (*t->name == '\0' || strlen(t->name) > 100 ||
-	    strspn(t->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != strlen(t->name))
+	    strspn(t->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") !=
+		strlen(t->name))
 		errx(2, "--target: '%s' is no name (letters, digits, . _ -)", t->name);
 	parse_url(t, argv[1]);
 	t->rate = number("RATE", argv[2], 0.001, 10e6);
@@ -721,10 +730,11 @@ make_request(struct target *t)
 
 	if (t->body != NULL)
 		n = snprintf(head, sizeof(head),
-		    "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n", t->path,
-		    t->authority, t->type != NULL ? t->type : "text/plain", t->body_len);
+		    "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n",
+		    t->path, t->authority, t->type != NULL ? t->type : "text/plain", t->body_len);
 	else
-		n = snprintf(head, sizeof(head), "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", t->path, t->authority);
+		n = snprintf(head, sizeof(head), "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", t->path,
+		    t->authority);
 	if (n < 0 || (size_t)n >= sizeof(head))
 		errx(2, "target %s: its URL is too long", t->name);
 	t->request_len = (size_t)n + t->body_len;
@@ -820,8 +830,9 @@ main(int argc, char **argv)
 		files.rlim_cur = files.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &files);
 		if (files.rlim_max < wanted + 16)
-			errx(1, "%u connections need more descriptors than this process may have (%ju)", wanted,
-			    (uintmax_t)files.rlim_max);
+			errx(1,
+			    "%u connections need more descriptors than this process may have (%ju)",
+			    wanted, (uintmax_t)files.rlim_max);
 	}
 	/* Timers are otherwise up to 50 us late, so that some of them can share a wake-up. */
 	(void)prctl(PR_SET_TIMERSLACK, 1UL);

@@ -237,7 +237,7 @@ TOOLS = ["wrk", "python3-matplotlib"]
 
 def debian_packages(packages, say):
     """Installs what is missing of these; what could not be, as a text, or ''."""
-    if not find("apt-get", "dpkg-query"):
+    if not find("apt-get") or not find("dpkg-query"):
         return "this is no Debian system"
     missing = [p for p in packages if not debian(p)]
     if not missing:

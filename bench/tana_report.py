@@ -43,7 +43,7 @@ def scenario(results, s):
         row = [label or k.subject, *(results.text(figures[m], m) for m in metrics)]
         f = figures[main]
         quote = f and not f.noisy and f.rounds > 1
-        more = [METRICS[main].format.format(v) if quote else "" for v in ((f.low, f.high) if f else (0, 0))]
+        more = [METRICS[main].format(v) if quote else "" for v in ((f.low, f.high) if f else (0, 0))]
         if beside:
             r = results.ratio(Key(s.name, k.point, TANA), k, main) if k.subject != TANA else None
             more.append("" if r is None else "noisy" if r.noisy else f"{r.value:.2f} x")
@@ -214,7 +214,7 @@ class Plots:
         fig, axes = self.figure("Latency against load (hello, 64 connections, from when a request was due)", 2)
         for ax, metric, name in zip(axes, ("p50", "p99"), ("median", "99th percentile")):
             for s in r.subjects("load"):
-                keys = [Key("load", p, s) for p in r.points("load")]
+                keys = [Key("load", p, s) for p in r.points("load") if isinstance(p, float)]
                 xs = [r.samples[k][0]["values"]["offered"] for k in keys]
                 self.line(ax, s, xs, keys, metric)
             ax.set_xscale("log")
@@ -263,7 +263,8 @@ class Plots:
         axes[1].annotate("200 % | 50 %", (t[-1] + 0.05 - 2, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=9)
         axes[1].set_ylim(bottom=0)
         axes[1].yaxis.set_major_formatter(self.plain)
-        axes[1].set_xlabel("seconds (last round)")
+        noisy = r.figure(Key("overload", "after 200 %", TANA), "recovery_ms").noisy
+        axes[1].set_xlabel(f"seconds (last round{', too noisy to be quoted' if noisy else ''})")
         axes[1].set_ylabel("requests a second")
         axes[1].legend(frameon=False)
         self.save(fig, "overload.png")

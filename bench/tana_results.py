@@ -5,23 +5,28 @@ from collections import defaultdict, namedtuple
 
 from tana_noise import disturbances, judge, quickest
 
+def milliseconds(v):
+    """Three digits that mean something."""
+    return f"{v:,.0f}" if v >= 100 else f"{v:.3g}"
+
+
 # spread: how far the middle half of the rounds may differ, by their median, for the figure to
 # be quoted.  The rarer what a figure stands for, the more it varies on a quiet machine too.
 Metric = namedtuple("Metric", "unit spread format")
 METRICS = {
-    "rate": Metric("req/s", 0.10, "{:,.0f}"),
-    "goodput": Metric("req/s", 0.10, "{:,.0f}"),
-    "cpu_us": Metric("us", 0.10, "{:,.1f}"),
-    "p50": Metric("ms", 0.15, "{:.3g}"),
-    "p99": Metric("ms", 0.30, "{:.3g}"),
-    "p99_9": Metric("ms", 0.50, "{:.3g}"),
-    "refused_p99": Metric("ms", 0.50, "{:.3g}"),
-    "ms": Metric("ms", 0.30, "{:,.1f}"),
-    "recovery_ms": Metric("ms", 0.50, "{:,.0f}"),
-    "of_peak": Metric("", 0.10, "{:.2f}"),
-    "mb": Metric("MB", 0.10, "{:,.1f}"),
-    "errors": Metric("", float("inf"), "{:,.0f}"),
-    "refused": Metric("", float("inf"), "{:,.0f}"),
+    "rate": Metric("req/s", 0.10, "{:,.0f}".format),
+    "goodput": Metric("req/s", 0.10, "{:,.0f}".format),
+    "cpu_us": Metric("us", 0.10, "{:,.1f}".format),
+    "p50": Metric("ms", 0.15, milliseconds),
+    "p99": Metric("ms", 0.30, milliseconds),
+    "p99_9": Metric("ms", 0.50, milliseconds),
+    "refused_p99": Metric("ms", 0.50, milliseconds),
+    "ms": Metric("ms", 0.30, "{:,.1f}".format),
+    "recovery_ms": Metric("ms", 0.50, "{:,.0f}".format),
+    "of_peak": Metric("", 0.10, "{:.2f}".format),
+    "mb": Metric("MB", 0.10, "{:,.1f}".format),
+    "errors": Metric("", float("inf"), "{:,.0f}".format),
+    "refused": Metric("", float("inf"), "{:,.0f}".format),
 }
 
 # subject: whom it is about, mostly a peer's name.  point: where on the scenario's scale.
@@ -72,4 +77,4 @@ class Results:
         """As the report has it: one that cannot be relied on is not quoted."""
         if figure is None:
             return "-"
-        return "noisy" if figure.noisy else METRICS[metric].format.format(figure.value)
+        return "noisy" if figure.noisy else METRICS[metric].format(figure.value)

@@ -356,7 +356,7 @@ def test_a_scenario_is_measured_and_reported(tmp_path):
         out, err = p.communicate(timeout=2 * PATIENCE)
     assert p.returncode == 0, err
     nothing_left(tmp_path)
-    assert out.rstrip() == (tmp_path / "out/report.txt").read_text().rstrip() and "Memory of tana-edge" in out
+    assert out.rstrip() == (tmp_path / "out/report.txt").read_text().rstrip() and "Memory: all processes" in out
     report = json.loads((tmp_path / "out/report.json").read_text())
     figures = {f["point"]: f["median"] for f in report["figures"]}
     assert 0 < figures["front, none"] < figures["front, 2000 idle"]
