@@ -8,7 +8,7 @@ from tana_results import METRICS, Key
 from tana_scenarios import SCENARIOS, TANA
 
 HEADS = {"rate": "req/s", "goodput": "answered/s", "p50": "p50 ms", "p99": "p99 ms", "p99_9": "p99.9 ms", "cpu_us": "CPU us/req",
-         "ms": "ms", "mb": "MB", "refused": "refused", "refused_p99": "refused p99", "recovery_ms": "recovery ms",
+         "ms": "ms", "mb": "MB", "refused": "refused", "given_up": "given up", "refused_p99": "refused p99", "recovery_ms": "recovery ms",
          "of_peak": "of the peak", "errors": "errors"}
 FIRST = {"rate", "goodput", "ms", "mb"}		# of these the range of the rounds is shown
 
@@ -30,7 +30,7 @@ def scenario(results, s):
     keys = [Key(s.name, p, x) for p in points for x in subjects if Key(s.name, p, x) in results.samples]
     metrics = [m for m in HEADS if any(results.has(k, m) for k in keys)]
     happened = {m for k in keys for r in results.samples[k] for m, v in r["values"].items() if v}
-    metrics = [m for m in metrics if m not in ("errors", "refused") or m in happened]
+    metrics = [m for m in metrics if m not in ("errors", "refused", "given_up") or m in happened]
     main = next((m for m in metrics if m in FIRST), metrics[0])
     beside = len(subjects) > 1 and TANA in subjects
     head = ["", *(HEADS[m] for m in metrics)]
@@ -49,7 +49,7 @@ def scenario(results, s):
             more.append("" if r is None else "noisy" if r.noisy else f"{r.value:.2f} x")
         row[at:at] = more
         rows.append(row)
-    notes = [f"  ({n})" for n in results.facts.get(s.name, [])]
+    notes = [f"  ({n})" for n in results.facts[s.name]]
     return "\n".join([s.title, table(head, rows), *notes])
 
 
@@ -89,7 +89,7 @@ def noise(results):
 def goal_table(goals):
     lines = ["Goals"]
     for g in goals:
-        figure = " ".join(x for x in (g["ratio"] and f"{g['ratio']}:", g["figure"]) if x) if g["value"] is not None else ""
+        figure = ": ".join(x for x in (g["ratio"], g["figure"]) if x) if g["value"] is not None else ""
         if g["verdict"] == "noisy":
             figure = ""
         lines.append(f"  {g['verdict']:13} {g['goal']:84} {figure}".rstrip())

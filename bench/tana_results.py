@@ -26,6 +26,7 @@ METRICS = {
     "of_peak": Metric("", 0.10, "{:.2f}".format),
     "mb": Metric("MB", 0.10, "{:,.1f}".format),
     "errors": Metric("", float("inf"), "{:,.0f}".format),
+    "given_up": Metric("", float("inf"), "{:,.0f}".format),
     "refused": Metric("", float("inf"), "{:,.0f}".format),
 }
 
@@ -39,7 +40,8 @@ class Results:
         self.discarded = []			# rounds that were measured again
         self.calibrations = []
         self.skipped = {}			# scenario or Key: why it was not measured
-        self.facts = {}				# what is neither a figure nor noise: rates offered, counts
+        self.facts = defaultdict(list)		# scenario: what a reader needs to know besides
+        self.rests = defaultdict(list)		# (scenario, subject): Keys of the capacities that its loads are shares of
 
     def add(self, key, values, noise):
         self.samples[key].append({"values": values, "noise": noise})
@@ -56,7 +58,15 @@ class Results:
         """None: not measured."""
         rounds = [(s["values"][metric], disturbances(s["noise"], self.best)) for s in self.samples.get(key, [])
                   if metric in s["values"]]
-        return judge(rounds, METRICS[metric].spread) if rounds else None
+        return self.resting(judge(rounds, METRICS[metric].spread), key) if rounds else None
+
+    def resting(self, figure, key):
+        """A load of so many per cent is none if what it is a share of is not known."""
+        capacities = self.rests[key.scenario, key.subject]
+        if key not in capacities:
+            for k in capacities:
+                figure.noisy += [f"{k.point}, of which its load is a share: {why}" for why in self.figure(k, "goodput").noisy]
+        return figure
 
     def ratio(self, a, b, metric):
         """a by b, round by round, so that what slowed a whole round cancels out."""
@@ -65,7 +75,7 @@ class Results:
             if metric in x["values"] and y["values"].get(metric):
                 rounds.append((x["values"][metric] / y["values"][metric],
                                disturbances(x["noise"], self.best) + disturbances(y["noise"], self.best)))
-        return judge(rounds, METRICS[metric].spread) if rounds else None
+        return self.resting(judge(rounds, METRICS[metric].spread), a) if rounds else None
 
     def points(self, scenario):
         return list(dict.fromkeys(k.point for k in self.samples if k.scenario == scenario))

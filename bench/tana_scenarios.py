@@ -5,7 +5,6 @@ watched, and again if it was disturbed.  Within a round all candidates take turn
 """
 
 import contextlib
-import os
 import resource
 import shutil
 import socket
@@ -127,12 +126,14 @@ class Context:
             if not r["goodput"]:
                 die(f"{server.name} answers nothing on {path}: {r['statuses']} {r['failed']}")
             return {"goodput": r["goodput"], "requests": r["answers"]}
-        rate = self.measure(Key(scenario, point, subject), server, work)["goodput"]
+        key = Key(scenario, point, subject)
+        self.results.rests[scenario, subject].append(key)
+        rate = statistics.median(self.measure(key, server, work)["goodput"] for _ in range(self.plan.few))
         self.say(f"{point}: {subject} {rate:,.0f} req/s")
         return rate
 
     def note(self, scenario, text):
-        self.results.facts.setdefault(scenario, []).append(text)
+        self.results.facts[scenario].append(text)
 
 
 WRK_DONE = """
@@ -155,7 +156,7 @@ def values_of(target):
     values = {k: latency["from_due"][k] for k in ("p50", "p99", "p99_9")} if latency["from_due"]["count"] else {}
     if latency["refused_from_sent"]["count"]:
         values["refused_p99"] = latency["refused_from_sent"]["p99"]
-    return {**values, "goodput": target["goodput"], "refused": target["refused"],
+    return {**values, "goodput": target["goodput"], "refused": target["refused"], "given_up": target["given_up"],
             "errors": sum(target["failed"].values()) + sum(n for s, n in target["statuses"].items() if s not in ("200", "503")),
             "requests": target["answers"]}
 
@@ -429,7 +430,7 @@ def overload(c):
                 def work():
                     r = c.paced(("o", s.port, "/hello", share * most, 1000), seconds=seconds, warm=0.3, give_up=200)["o"]  # noqa: B023
                     v = values_of(r)
-                    return {**v, "given_up": r["given_up"], **({"of_peak": v["goodput"] / peak} if share == 2.0 else {})}  # noqa: B023
+                    return {**v, **({"of_peak": v["goodput"] / peak} if share == 2.0 else {})}  # noqa: B023
                 v = c.measure(Key("overload", share, TANA), s, work)
                 peak = max(peak, v["goodput"])
                 c.say(f"{share:.0%} of capacity, round {i + 1}: {v['goodput']:,.0f} req/s answered, {v['refused']:,} refused")

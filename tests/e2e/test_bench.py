@@ -300,6 +300,18 @@ def test_no_goal_is_called_on_a_noisy_figure():
     assert figures["nginx + njs", "rate"]["quotable"] is True
 
 
+def test_a_share_of_an_unknown_capacity_is_not_quoted():
+    r = results(QUIET)
+    capacity, share = Key("overload", "capacity", "tana-edge"), Key("overload", 2.0, "tana-edge")
+    r.rests["overload", "tana-edge"].append(capacity)
+    r.add(capacity, {"goodput": 100.0}, QUIET)
+    r.add(share, {"goodput": 90.0, "of_peak": 0.9}, QUIET)
+    assert not r.figure(share, "of_peak").noisy
+    r.samples[capacity][0]["noise"] = disturbed(steal=0.2)
+    assert "capacity, of which its load is a share: 1 of 1 rounds were disturbed" in r.figure(share, "of_peak").noisy[0]
+    assert goal(tana_goals.rows(r, ["overload"], {}), "at 200 % load: goodput")["verdict"] == "noisy"
+
+
 def test_recovery_is_the_last_bad_interval():
     good, bad, slow = ({"refused": 0, "failed": 0, "mean_ms": 1.0}, {"refused": 9, "failed": 0, "mean_ms": 1.0},
                        {"refused": 0, "failed": 0, "mean_ms": 50.0})
