@@ -99,6 +99,10 @@ def goal_table(goals):
     return "\n".join(lines)
 
 
+def skipped(what):
+    return ", ".join(map(str, what)) if isinstance(what, Key) else what
+
+
 def text(run, results, goals):
     parts = [f"tana-edge beside others: {run['date']}, {'quick' if run['quick'] else 'full'} run, {run['minutes']:.1f} minutes",
              "\n".join(f"  {k:10} {v}" for k, v in run["machine"].items()),
@@ -109,7 +113,8 @@ def text(run, results, goals):
                  "CPU is the servers' alone. tana-edge gives each request a fresh heap, sandbox on; so does nginx + njs, without\n"
                  "one; workerd (one thread), Deno and Node keep one heap for all requests.")
     parts += [scenario(results, s) for s in SCENARIOS if results.points(s.name)]
-    parts += [f"{what}: {why}" for what, why in results.skipped.items() if isinstance(what, str)]
+    if results.skipped:
+        parts.append("Not measured:\n" + "\n".join(f"  {skipped(what)}: {why}" for what, why in results.skipped.items()))
     if results.samples:
         parts.append("The machine's noise\n" + noise(results))
     parts.append(goal_table(goals))
@@ -128,7 +133,7 @@ def document(run, results, goals):
     limits = {"foreign": tana_noise.FOREIGN, "steal": tana_noise.STEAL, "slower": tana_noise.SLOWER,
               "spread": {m: v.spread for m, v in METRICS.items() if v.spread != float("inf")}}
     return {**run, "goals": goals, "limits": limits, "figures": figures, "rounds": rounds, "discarded": results.discarded,
-            "facts": results.facts, "skipped": {" ".join(map(str, k)) if isinstance(k, Key) else k: v for k, v in results.skipped.items()}}
+            "facts": results.facts, "skipped": {skipped(k): v for k, v in results.skipped.items()}}
 
 
 # -- plots ---------------------------------------------------------------------

@@ -312,6 +312,14 @@ def test_a_share_of_an_unknown_capacity_is_not_quoted():
     assert goal(tana_goals.rows(r, ["overload"], {}), "at 200 % load: goodput")["verdict"] == "noisy"
 
 
+def test_what_was_skipped_is_named():
+    r = results(QUIET)
+    r.skipped[Key("memory", "front, 2000 idle", "tana-edge")] = "only 1024 descriptors"
+    rows = tana_goals.rows(r, ["hello", "memory"], {})
+    assert goal(rows, "2,000 idle")["why"] == "only 1024 descriptors"
+    assert "memory, front, 2000 idle, tana-edge: only 1024 descriptors" in tana_report.text(RUN, r, rows)
+
+
 def test_recovery_is_the_last_bad_interval():
     good, bad, slow = ({"refused": 0, "failed": 0, "mean_ms": 1.0}, {"refused": 9, "failed": 0, "mean_ms": 1.0},
                        {"refused": 0, "failed": 0, "mean_ms": 50.0})
