@@ -129,6 +129,8 @@ def deferred():
 class Processes:
     """Something that answers on a port; its processes are ended in reverse order."""
 
+    patience = 60		# seconds, after SIGTERM
+
     def __init__(self, name, where):
         self.name = name
         self.dir = Path(where) / re.sub(r"\W+", "-", name)
@@ -212,7 +214,7 @@ class Processes:
             if p.poll() is None:
                 p.send_signal(signal.SIGTERM)
             try:
-                p.wait(60)
+                p.wait(self.patience)
             except subprocess.TimeoutExpired:
                 p.kill()
                 p.wait()

@@ -167,6 +167,8 @@ class Workerd(Processes):
 class Deno(Processes):
     """deno serve --parallel: an isolate for each core."""
 
+    patience = 3		# one that has only just begun often hangs in its end (2.9.6)
+
     def __init__(self, name, where, build):
         super().__init__(name, where)
         self.program = npm_binary(build, "deno")
