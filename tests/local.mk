@@ -51,6 +51,7 @@ e2e_tests += %D%/e2e/test_data.py
 e2e_tests += %D%/e2e/test_upgrade.py
 e2e_tests += %D%/e2e/test_install.py
 e2e_tests += %D%/e2e/test_ablation.py
+e2e_tests += %D%/e2e/test_bench.py
 TESTS += $(e2e_tests)
 
 # The example of tana-frames(7), for test_client.py: it is a program of its own.

@@ -37,3 +37,8 @@ unit_tests += %D%/test_tn_worker_state
 unit_tests += %D%/test_tn_operation
 %C%_test_tn_operation_SOURCES = %D%/test_tn_operation.c
 %C%_test_tn_operation_LDADD = $(TN_LIBS) $(CMOCKA_LIBS)
+# What bench/paced counts in.
+unit_tests += %D%/test_histogram
+%C%_test_histogram_SOURCES = %D%/test_histogram.c bench/histogram.c bench/histogram.h
+%C%_test_histogram_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/bench
+%C%_test_histogram_LDADD = $(CMOCKA_LIBS)
