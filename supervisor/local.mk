@@ -33,10 +33,15 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_route.c %D%/sv_route.h \
 	%D%/sv_pool.c %D%/sv_pool.h \
 	%D%/sv_worker.c %D%/sv_worker.h \
+	%D%/shares.def \
+	%D%/sv_bucket.c %D%/sv_bucket.h \
 	%D%/sv_proto.h \
 	%D%/sv_request.c \
 	%D%/sv_request.h \
 	%D%/sv_seed.c %D%/sv_seed.h \
+	%D%/sv_shard.c %D%/sv_shard.h \
+	%D%/sv_shards.c %D%/sv_shards.h \
+	%D%/sv_text.c %D%/sv_text.h \
 	%D%/sv_stats.c \
 	%D%/sv_stats.h \
 	%D%/sv_storage.c %D%/sv_storage.h \

@@ -30,6 +30,7 @@
 #include "sv_operation.h"
 #include "sv_pool.h"
 #include "sv_proto.h"
+#include "sv_shards.h"
 #include "sv_stats.h"
 #include "sv_storage.h"
 #include "tn_clock.h"
@@ -37,13 +38,19 @@
 #include "tn_log.h"
 #include "tn_options.h"
 
-#define LISTEN_MAX	64
+#define LISTEN_MAX	1024	/* those of shards that are not there included */
 #define CONFIG_MAX	(1u << 20)
 #define TEXT_MAX	4096	/* of the master's explanations */
 #define MASTER_WAIT_MS	5000	/* the master reads its socket within it, or is stuck */
 
+struct listening {
+	uint64_t	 number;	/* the master's */
+	int		 fd;
+};
+
 static struct front {
 	int		 master;
+	unsigned	 shard, shards;	/* which one we are, of how many */
 	struct event_base *base;
 	struct event	*ev_master, *ev_drain;
 	struct tn_options *opt;
@@ -57,13 +64,14 @@ static struct front {
 	struct sv_metrics *metrics;
 	struct sv_control *control;
 	int		 contracts, control_fd, state_dir, client_fd;
-	int		 listen[LISTEN_MAX], listen_metrics[LISTEN_MAX];
+	struct listening listen[LISTEN_MAX];
+	int		 listen_metrics[LISTEN_MAX];
 	unsigned	 nlisten, nlisten_metrics;
 	bool		 held;		/* another server serves: accept nothing before SERVE */
 	bool		 ready, draining, retiring;
 	bool		 http_drained, client_drained;
 	int		 status;
-} front = { .master = -1, .contracts = -1, .control_fd = -1, .state_dir = -1, .client_fd = -1 };
+} front = { .master = -1, .shards = 1, .contracts = -1, .control_fd = -1, .state_dir = -1, .client_fd = -1 };
 
 static void
 finish(int status)
@@ -88,7 +96,7 @@ tell_master(enum sv_msg_type type, uint64_t arg)
 
 /* -- configuration ------------------------------------------------------------ */
 
-/* The options in the file (closed); NULL: they make no sense, which is the master's bug. */
+/* Our part of the options in the file (closed); NULL: they make no sense, which is the master's bug. */
 static struct tn_options *
 read_options(int *fd)
 {
@@ -108,6 +116,8 @@ read_options(int *fd)
 		    err.p != NULL ? err.p : "");
 		tn_options_free(&o);
 	}
+	if (o != NULL)
+		sv_shards_divide(o, front.shard, front.shards);
 	tn_buf_fini(&err);
 	free(text);
 	return o;
@@ -116,7 +126,11 @@ read_options(int *fd)
 static void
 open_log(int fd)
 {
-	tn_log_open("front", strcmp(front.opt->log, "syslog") == 0 ? -1 : fd,
+	char name[16] = "front";
+
+	if (front.shards > 1)
+		(void)snprintf(name, sizeof(name), "front %u", front.shard);
+	tn_log_open(name, strcmp(front.opt->log, "syslog") == 0 ? -1 : fd,
 	    (enum tn_log_level)front.opt->log_level, (enum tn_log_format)front.opt->log_format);
 }
 
@@ -248,6 +262,35 @@ retire(void)
 	sv_client_retire(front.client, on_client_drained, NULL);
 }
 
+/* A shard is not there that should accept on it. */
+static void
+cover(uint64_t number, int *fd)
+{
+	if (!front.ready || front.draining || front.nlisten == LISTEN_MAX)
+		return;
+	if (sv_http_listen(front.http, *fd) != 0) {
+		tn_log(TN_LOG_ERROR, "cannot listen for another shard: %s", strerror(errno));
+		return;
+	}
+	front.listen[front.nlisten++] = (struct listening){ number, *fd };
+	*fd = -1;
+}
+
+static void
+uncover(uint64_t number)
+{
+	unsigned i;
+
+	if (front.draining)
+		return;
+	for (i = 0; i < front.nlisten; i++)
+		if (front.listen[i].number == number) {
+			sv_http_unlisten(front.http, front.listen[i].fd);
+			front.listen[i] = front.listen[--front.nlisten];
+			return;
+		}
+}
+
 /* -- what the dispatcher, the compiler's client and the control socket ask for ----- */
 
 static void
@@ -266,10 +309,10 @@ serve(void)
 	unsigned i;
 
 	for (i = 0; i < front.nlisten; i++)
-		if (sv_http_listen(front.http, front.listen[i]) != 0)
+		if (sv_http_listen(front.http, front.listen[i].fd) != 0)
 			tn_fatal(TN_EXIT_FAILURE, "cannot listen: %s", strerror(errno));
 	if (sv_client_listen(front.client, &front.client_fd) != 0 ||
-	    (front.held && sv_control_open(front.control) != 0))
+	    (front.held && front.shard == 0 && sv_control_open(front.control) != 0))
 		tn_fatal(TN_EXIT_FAILURE, "out of memory");
 	if (front.held)
 		listen_for_metrics();
@@ -428,6 +471,13 @@ on_message(const struct sv_msg *m, int *fds, int nfds)
 		if (front.held)
 			serve();
 		break;
+	case SV_MSG_LISTEN:
+		if (nfds == 1)
+			cover(m->arg, &fds[0]);
+		break;
+	case SV_MSG_UNLISTEN:
+		uncover(m->arg);
+		break;
 	case SV_MSG_UPGRADE:
 		sv_control_upgraded(front.control, m->status == 0 ? NULL :
 		    read_text(&fds[0], text, "the log says why"), m->arg);
@@ -461,11 +511,11 @@ on_master(evutil_socket_t sock, short what, void *arg)
 	} while (m.type != 0);
 }
 
-/* START, LISTEN ..., LISTEN_END. */
+/* START, SHARD, LISTEN ..., LISTEN_END. */
 static void
 receive_start(void)
 {
-	int fds[TN_FD_PASS_MAX + 1], nfds;
+	int fds[TN_FD_PASS_MAX + 1], nfds, options_fd;
 	struct sv_msg m = { 0 };
 
 	if (!receive(&m, fds, &nfds) || m.type != SV_MSG_START || nfds != 5)
@@ -475,23 +525,27 @@ receive_start(void)
 	front.state_dir = fds[3];
 	front.client_fd = fds[4];
 	front.held = m.arg == 1;
-	front.opt = read_options(&fds[0]);
-	if (front.opt == NULL)
-		exit(TN_EXIT_FAILURE);
-	open_log(STDERR_FILENO);
+	options_fd = fds[0];
 	for (;;) {
 		if (!receive(&m, fds, &nfds))
 			tn_fatal(TN_EXIT_FAILURE, "the master is gone");
 		if (m.type == SV_MSG_LISTEN_END)
 			break;
-		if (m.type == SV_MSG_LISTEN && nfds == 1 && front.nlisten < LISTEN_MAX)
-			front.listen[front.nlisten++] = fds[0];
+		if (m.type == SV_MSG_SHARD && m.status > 1 && m.status <= (int)SV_SHARDS_MAX &&
+		    m.arg < (uint64_t)m.status) {
+			front.shard = (unsigned)m.arg;
+			front.shards = (unsigned)m.status;
+		} else if (m.type == SV_MSG_LISTEN && nfds == 1 && front.nlisten < LISTEN_MAX)
+			front.listen[front.nlisten++] = (struct listening){ m.arg, fds[0] };
 		else if (m.type == SV_MSG_LISTEN_METRICS && nfds == 1 &&
 		    front.nlisten_metrics < LISTEN_MAX)
 			front.listen_metrics[front.nlisten_metrics++] = fds[0];
 		else
 			tn_fatal(TN_EXIT_FAILURE, "unexpected message %u from the master", m.type);
 	}
+	if ((front.opt = read_options(&options_fd)) == NULL)
+		exit(TN_EXIT_FAILURE);
+	open_log(STDERR_FILENO);
 }
 
 /*
@@ -557,7 +611,7 @@ sv_front_main(int master_fd)
 	    NULL);
 	front.ev_drain = evtimer_new(front.base, on_drain_timeout, NULL);
 	if (front.control == NULL || front.ev_master == NULL || front.ev_drain == NULL ||
-	    (!front.held && sv_control_open(front.control) != 0))
+	    (!front.held && front.shard == 0 && sv_control_open(front.control) != 0))
 		tn_fatal(TN_EXIT_FAILURE, "out of memory");
 	tn_fd_nonblock(front.master);
 	event_add(front.ev_master, NULL);

@@ -65,3 +65,6 @@ unit_tests += %D%/test_sv_lmdb
 unit_tests += %D%/test_sv_upgrade
 %C%_test_sv_upgrade_SOURCES = %D%/test_sv_upgrade.c
 %C%_test_sv_upgrade_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
+unit_tests += %D%/test_sv_shards
+%C%_test_sv_shards_SOURCES = %D%/test_sv_shards.c
+%C%_test_sv_shards_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
