@@ -336,22 +336,22 @@ on_ended(void *arg, struct sv_shard *s, int status)
 	config_taken(m);
 	if (m->draining) {
 		if (code != 0) {
-			tn_log(TN_LOG_ERROR, "the %s did not end in order: %.*s", s->front_name,
+			tn_log(TN_LOG_ERROR, "%s did not end in order: %.*s", s->the_front,
 			    bufint(&how), bufstr(&how));
 			m->code = TN_EXIT_FAILURE;
 		}
 		if (!any_front(m))
 			end(m);
 	} else if (!m->was_ready) {
-		complain(m, "the server cannot serve: the %s ended while it started: %.*s%s",
-		    s->front_name, bufint(&how), bufstr(&how),
+		complain(m, "the server cannot serve: %s ended while it started: %.*s%s",
+		    s->the_front, bufint(&how), bufstr(&how),
 		    strcmp(m->opt->log, "stderr") != 0 ? "; the log says more" : "");
 		m->code = code == TN_EXIT_SANDBOX || code == TN_EXIT_CONFIG ? (enum tn_exit)code :
 		    TN_EXIT_FAILURE;
 		m->done = true;
 	} else {
-		tn_log(TN_LOG_ERROR, "the %s ended: %.*s; requests in progress are lost",
-		    s->front_name, bufint(&how), bufstr(&how));
+		tn_log(TN_LOG_ERROR, "%s ended: %.*s; requests in progress are lost",
+		    s->the_front, bufint(&how), bufstr(&how));
 		sv_shard_start_later(s);
 		cover(m);
 	}
@@ -921,8 +921,8 @@ handle_time(struct sv_master *m)
 	if (m->drain_due_us != 0 && now >= m->drain_due_us) {
 		EACH_SHARD(s, m)
 			if (s->front.pid > 0)
-				tn_log(TN_LOG_ERROR, "the %s does not end; ending it",
-				    s->front_name);
+				tn_log(TN_LOG_ERROR, "%s does not end; ending it",
+				    s->the_front);
 		m->drain_due_us = 0;
 		if (!any_front(m)) {
 			tn_log(TN_LOG_ERROR, "the server before does not end");

@@ -77,9 +77,11 @@ sv_shard_init(struct sv_shard *s, const struct sv_shard_host *host, unsigned num
 	for (i = 0; (c = sv_shard_child(s, i)) != NULL; i++)
 		c->pidfd = -1;
 	strcpy(s->front_name, "front");
+	strcpy(s->the_front, "the front");
 	if (host->shards == 1)
 		return;
 	(void)snprintf(s->front_name, sizeof(s->front_name), "front %u", number);
+	strcpy(s->the_front, s->front_name);
 	(void)snprintf(s->prefix, sizeof(s->prefix), "shard %u ", number);
 }
 
@@ -127,7 +129,7 @@ sv_shard_tell(struct sv_shard *s, enum sv_msg_type type, uint64_t arg, int statu
 	if (n == (ssize_t)sizeof(msg) || n == TN_ECLOSED)
 		return;			/* closed: its death is about to be reaped */
 	/* We never wait for it.  So many unread messages mean that it hangs. */
-	tn_log(TN_LOG_ERROR, "the %s does not take our messages: %s; ending it", s->front_name,
+	tn_log(TN_LOG_ERROR, "%s does not take our messages: %s; ending it", s->the_front,
 	    n == TN_EAGAIN ? "its queue is full" : strerror(errno));
 	sv_shard_kill(&s->front);
 }
@@ -183,8 +185,8 @@ allowed_descriptors(const struct sv_shard *s)
 		have = rl.rlim_max;
 	if (have < want)
 		tn_log(TN_LOG_WARN,
-		    "the %s may have %llu descriptors; connections_max and workers_max "
-		    "ask for %llu (raise the limit: ulimit -n, LimitNOFILE=)", s->front_name,
+		    "%s may have %llu descriptors; connections_max and workers_max "
+		    "ask for %llu (raise the limit: ulimit -n, LimitNOFILE=)", s->the_front,
 		    (unsigned long long)have, (unsigned long long)want);
 	return have;
 }
@@ -264,7 +266,7 @@ sv_shard_start_later(struct sv_shard *s)
 {
 	s->delay_ms = sv_policy_backoff(s->delay_ms);
 	s->due_us = tn_clock_us() + (uint64_t)s->delay_ms * 1000u;
-	tn_log(TN_LOG_WARN, "the %s is started again in %u ms", s->front_name, s->delay_ms);
+	tn_log(TN_LOG_WARN, "%s is started again in %u ms", s->the_front, s->delay_ms);
 }
 
 void
@@ -306,8 +308,7 @@ on_front_death(struct sv_shard *s, int status)
 void
 sv_shard_refuse(struct sv_shard *s, const char *what)
 {
-	tn_log(TN_LOG_ERROR, "the %s asks for what it must not (%s); ending it", s->front_name,
-	    what);
+	tn_log(TN_LOG_ERROR, "%s asks for what it must not (%s); ending it", s->the_front, what);
 	sv_shard_kill(&s->front);
 }
 
@@ -349,7 +350,7 @@ want_zygote(struct sv_shard *s, uint64_t generation)
 		return;
 	}
 	if (z == NULL || !sv_bucket_allow(&s->zygotes)) {
-		warn(s, "the %s asks for %s zygotes", s->front_name,
+		warn(s, "%s asks for %s zygotes", s->the_front,
 		    z == NULL ? "too many" : "too often for");
 		sv_shard_tell(s, SV_MSG_ZYGOTE, generation, EAGAIN, NULL, 0);
 		return;
@@ -406,7 +407,7 @@ start_compiler(struct sv_shard *s)
 
 	s->compiler_wanted = false;
 	if (!sv_bucket_allow(&s->compilers)) {
-		warn(s, "the %s asks too often for the compiler", s->front_name);
+		warn(s, "%s asks too often for the compiler", s->the_front);
 		sv_shard_tell(s, SV_MSG_COMPILER, 0, EAGAIN, NULL, 0);
 		return;
 	}
@@ -454,7 +455,7 @@ on_compiler_death(struct sv_shard *s, int status)
 
 	sv_child_describe(status, &how);
 	tn_log(s->compiler.killed || status == 0 ? TN_LOG_INFO : TN_LOG_WARN,
-	    "the %scompiler ended: %.*s", s->prefix, bufint(&how), bufstr(&how));
+	    "%s%scompiler ended: %.*s", s->host->shards == 1 ? "the " : "", s->prefix, bufint(&how), bufstr(&how));
 	tn_buf_fini(&how);
 	sv_shard_forget(&s->compiler);
 	if (s->compiler_wanted && s->channel >= 0)
@@ -530,8 +531,8 @@ sv_shard_read(struct sv_shard *s)
 			return;
 		if (n != (ssize_t)sizeof(msg) || msg.magic != SV_PROTO_MAGIC) {
 			if (n != TN_ECLOSED)
-				tn_log(TN_LOG_ERROR, "the %s sends a malformed message; ending it",
-				    s->front_name);
+				tn_log(TN_LOG_ERROR, "%s sends a malformed message; ending it",
+				    s->the_front);
 			/* Closed: it is about to end; if not, it is of no use. */
 			sv_shard_kill(&s->front);
 			tn_fd_close(&s->channel);

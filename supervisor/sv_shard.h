@@ -65,7 +65,8 @@ struct sv_shard_child {
 struct sv_shard {
 	const struct sv_shard_host *host;
 	unsigned	 number;	/* from 0 */
-	char		 front_name[16], prefix[16]; /* in records: "front 1", "shard 1 "; or "front", "" */
+	/* in records: "front 1", "front 1", "shard 1 "; with one: "front", "the front", "" */
+	char		 front_name[16], the_front[16], prefix[16];
 	struct sv_shard_child front, compiler, zygote[SV_SHARD_ZYGOTES];
 	int		 channel;	/* to the front; -1: none */
 	bool		 ready;
