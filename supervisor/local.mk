@@ -10,6 +10,7 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_control.c %D%/sv_control.h \
 	%D%/sv_dispatch.c %D%/sv_dispatch.h \
 	%D%/sv_front.c %D%/sv_front.h \
+	%D%/sv_gather.c %D%/sv_gather.h \
 	%D%/sv_generation.c %D%/sv_generation.h \
 	%D%/sv_head.c %D%/sv_head.h \
 	%D%/sv_image.c %D%/sv_image.h \
@@ -22,6 +23,7 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_memory.c %D%/sv_memory.h \
 	%D%/sv_metrics.c %D%/sv_metrics.h \
 	%D%/sv_openmetrics.c %D%/sv_openmetrics.h \
+	%D%/sv_peers.c %D%/sv_peers.h \
 	%D%/sv_place.c %D%/sv_place.h \
 	%D%/sv_operation.c %D%/sv_operation.h \
 	%D%/sv_policy.c %D%/sv_policy.h \

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,11 +24,13 @@
 #include "sv_contract.h"
 #include "sv_control.h"
 #include "sv_dispatch.h"
+#include "sv_gather.h"
 #include "sv_http.h"
 #include "sv_lmdb.h"
 #include "sv_lower.h"
 #include "sv_metrics.h"
 #include "sv_operation.h"
+#include "sv_peers.h"
 #include "sv_pool.h"
 #include "sv_proto.h"
 #include "sv_shards.h"
@@ -63,6 +66,8 @@ static struct front {
 	struct sv_client *client;
 	struct sv_metrics *metrics;
 	struct sv_control *control;
+	struct sv_peers	*peers;		/* of the first shard; it is one of them */
+	struct sv_gather *gather;
 	int		 contracts, control_fd, state_dir, client_fd;
 	struct listening listen[LISTEN_MAX];
 	int		 listen_metrics[LISTEN_MAX];
@@ -405,6 +410,46 @@ static const struct sv_control_ops control_ops = {
 	.reload = want_reload, .upgrade = want_upgrade, .drain = want_drain, .state = state,
 };
 
+/* -- other shards ------------------------------------------------------------------ */
+
+static void
+on_said(void *arg, struct tn_str what, const msgpack_object *params)
+{
+	(void)arg;
+	sv_control_said(front.control, what, params);
+}
+
+/* The way to another shard is there (again): we ask there, or are asked. */
+static void
+meet(unsigned shard, int *fd)
+{
+	if (front.peers == NULL) {
+		sv_control_connect(front.control, fd);
+		return;
+	}
+	sv_gather_renewed(front.gather, shard);
+	sv_peers_connect(front.peers, shard, fd);
+	sv_control_greet(front.control, shard);
+}
+
+/* The first shard asks itself as it asks the others. */
+static void
+gather_shards(void)
+{
+	int pair[2];
+
+	if (front.shards == 1 || front.shard != 0)
+		return;
+	if ((front.peers = sv_peers_new(front.base, front.shards, on_said, NULL)) == NULL ||
+	    (front.gather = sv_gather_new(front.peers)) == NULL ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0)
+		tn_fatal(TN_EXIT_FAILURE, "cannot ask other shards: %s", strerror(errno));
+	sv_peers_connect(front.peers, 0, &pair[0]);
+	sv_control_connect(front.control, &pair[1]);
+	sv_control_set_shards(front.control, front.peers, front.gather);
+	sv_metrics_set_gather(front.metrics, front.gather);
+}
+
 /* -- the master ------------------------------------------------------------------- */
 
 /* One message; false: the master is gone, or mad. */
@@ -474,6 +519,10 @@ on_message(const struct sv_msg *m, int *fds, int nfds)
 	case SV_MSG_LISTEN:
 		if (nfds == 1)
 			cover(m->arg, &fds[0]);
+		break;
+	case SV_MSG_PEER:
+		if (nfds == 1)
+			meet((unsigned)m->arg, &fds[0]);
 		break;
 	case SV_MSG_UNLISTEN:
 		uncover(m->arg);
@@ -607,6 +656,8 @@ sv_front_main(int master_fd)
 		    front.dispatch, &front.stats, &control_ops, NULL);
 	if (front.control != NULL)
 		sv_control_set_storage(front.control, front.storage);
+	if (front.control != NULL)
+		gather_shards();
 	front.ev_master = event_new(front.base, front.master, EV_READ | EV_PERSIST, on_master,
 	    NULL);
 	front.ev_drain = evtimer_new(front.base, on_drain_timeout, NULL);
