@@ -512,8 +512,22 @@ sv_gather_wants(struct tn_str method, const msgpack_object *params)
 
 /* -- asking -------------------------------------------------------------------- */
 
+/* What was answered for a contract. */
+struct counted {
+	char		 id[SV_CONTRACT_MAX + 1];
+	uint64_t	 answers[SV_STATUSES];
+};
+
+/* Each once, by id. */
+struct tally {
+	struct counted	*v;
+	size_t		 n;
+};
+
+/* What a shard has said last. */
 struct shard {
-	struct sv_stats	 last;		/* what it has said last */
+	struct sv_stats	 stats;
+	struct tally	 contracts;
 };
 
 struct metrics {
@@ -525,7 +539,7 @@ struct metrics {
 
 struct sv_gather {
 	struct sv_peers	*peers;
-	struct sv_stats	 gone;		/* of fronts that were shards and are not there any more */
+	struct shard	 gone;		/* of fronts that are not there any more, all together */
 	struct shard	 shard[];
 };
 
@@ -573,6 +587,76 @@ sv_gather_ask(struct sv_gather *g, struct tn_str method, const msgpack_object *p
 	return rc;
 }
 
+/* -- what was counted, and by whom ------------------------------------------------ */
+
+static int
+by_name(const void *pa, const void *pb)
+{
+	const struct counted *a = pa, *b = pb;
+
+	return strcmp(a->id, b->id);
+}
+
+static void
+tally_free(struct tally *t)
+{
+	free(t->v);
+	*t = (struct tally){ NULL, 0 };
+}
+
+/* Add b's to a's.  Without memory a stays as it was: TN_ENOMEM. */
+static int
+tally_add(struct tally *a, const struct tally *b)
+{
+	struct counted *v;
+	size_t i, n = 0;
+	unsigned k;
+
+	if (b->n == 0)
+		return 0;
+	if ((v = reallocarray(a->v, a->n + b->n, sizeof(*v))) == NULL)
+		return TN_ENOMEM;
+	memcpy(v + a->n, b->v, b->n * sizeof(*v));
+	qsort(v, a->n + b->n, sizeof(*v), by_name);
+	for (i = 0; i < a->n + b->n; i++) {
+		if (n == 0 || by_name(&v[n - 1], &v[i]) != 0) {
+			v[n++] = v[i];
+			continue;
+		}
+		for (k = 0; k < SV_STATUSES; k++)
+			v[n - 1].answers[k] += v[i].answers[k];
+	}
+	*a = (struct tally){ v, n };
+	return 0;
+}
+
+/* One shard's, out of its answer to `contracts`, in place of what is there. */
+static void
+tally_take(struct tally *t, const struct sv_peers_answer *a)
+{
+	struct tally now = { NULL, 0 };
+	struct row *rows;
+	struct counted *c;
+	unsigned status;
+	size_t n, i;
+
+	if (!is_list(a) || (rows = sorted_rows(a, 1, &n)) == NULL)
+		return;
+	if ((now.v = calloc(n + 1, sizeof(*now.v))) != NULL) {
+		for (i = 0; i < n; i++) {
+			c = &now.v[now.n++];
+			(void)snprintf(c->id, sizeof(c->id), "%.*s", (int)rows[i].id.len,
+			    rows[i].id.p);
+			status = 0;
+#define TN_STATUS(name, class, doc) c->answers[status++] = number(rows[i].map, #name);
+#include "metrics.def"
+		}
+		tally_free(t);
+		*t = now;
+	}
+	free(rows);
+}
+
 /* -- metrics ------------------------------------------------------------------- */
 
 static void
@@ -586,33 +670,26 @@ static void
 on_contracts(void *arg, const struct sv_peers_answer *answers, unsigned shards)
 {
 	struct metrics *mt = arg;
-	struct sv_openmetrics_contract *list;
-	char (*ids)[SV_CONTRACT_MAX + 1];
-	size_t n, i, k, out = 0;
-	struct row *rows = sorted_rows(answers, shards, &n);
+	struct sv_gather *g = mt->g;
+	struct sv_openmetrics_contract *list = NULL;
+	struct tally all = { NULL, 0 };
+	unsigned i;
+	size_t k;
+	int rc = tally_add(&all, &g->gone.contracts);
 
-	list = rows != NULL ? calloc(n + 1, sizeof(*list)) : NULL;
-	ids = rows != NULL ? calloc(n + 1, sizeof(*ids)) : NULL;
-	if (list == NULL || ids == NULL) {
-		end_metrics(mt, NULL, 0);
-		goto out;
+	for (i = 0; i < shards && rc == 0; i++) {
+		tally_take(&g->shard[i].contracts, &answers[i]);
+		rc = tally_add(&all, &g->shard[i].contracts);
 	}
-	for (i = 0; i < n; i += k, out++) {
-		unsigned status = 0;
-
-		k = same_id(rows + i, n - i);
-		(void)snprintf(ids[out], sizeof(ids[out]), "%.*s", (int)rows[i].id.len,
-		    rows[i].id.p);
-		list[out].id = ids[out];
-#define TN_STATUS(name, class, doc)							\
-		list[out].answers[status++] = sum_rows(rows + i, k, #name);
-#include "metrics.def"
+	if (rc == 0)
+		list = calloc(all.n + 1, sizeof(*list));
+	for (k = 0; k < all.n && list != NULL; k++) {
+		list[k].id = all.v[k].id;
+		memcpy(list[k].answers, all.v[k].answers, sizeof(list[k].answers));
 	}
-	end_metrics(mt, list, out);
-out:
+	end_metrics(mt, list, all.n);
 	free(list);
-	free(ids);
-	free(rows);
+	tally_free(&all);
 }
 
 static void
@@ -628,7 +705,7 @@ on_stats(void *arg, const struct sv_peers_answer *answers, unsigned shards)
 		return;
 	}
 	for (i = 0; i < shards; i++) {
-		last = &g->shard[i].last;
+		last = &g->shard[i].stats;
 		if (is_map(&answers[i]) && sv_stats_unpack(now, &answers[i].result) == 0) {
 			*last = *now;
 			sv_stats_add(&mt->st, now);
@@ -639,7 +716,7 @@ on_stats(void *arg, const struct sv_peers_answer *answers, unsigned shards)
 		sv_stats_clear_gauges(now);
 		sv_stats_add(&mt->st, now);
 	}
-	sv_stats_add(&mt->st, &g->gone);
+	sv_stats_add(&mt->st, &g->gone.stats);
 	free(now);
 	if (sv_peers_ask(g->peers, TN_STR("contracts"), TN_STR("\x90"), QUICK_MS, on_contracts,
 	    mt) != 0)
@@ -649,14 +726,19 @@ on_stats(void *arg, const struct sv_peers_answer *answers, unsigned shards)
 void
 sv_gather_renewed(struct sv_gather *g, unsigned shard)
 {
-	struct sv_stats *last;
+	struct shard *s;
 
 	if (shard >= sv_peers_count(g->peers))
 		return;
-	last = &g->shard[shard].last;
-	sv_stats_clear_gauges(last);
-	sv_stats_add(&g->gone, last);
-	memset(last, 0, sizeof(*last));
+	s = &g->shard[shard];
+	sv_stats_clear_gauges(&s->stats);
+	sv_stats_add(&g->gone.stats, &s->stats);
+	memset(&s->stats, 0, sizeof(s->stats));
+	/* Names can be made up, by a shard that ends again and again: then they begin anew. */
+	if (g->gone.contracts.n > CONTRACTS_MAX)
+		tally_free(&g->gone.contracts);
+	if (tally_add(&g->gone.contracts, &s->contracts) == 0)
+		tally_free(&s->contracts);
 }
 
 int
@@ -686,8 +768,16 @@ sv_gather_new(struct sv_peers *peers)
 }
 
 void
-sv_gather_free(struct sv_gather **g)
+sv_gather_free(struct sv_gather **gp)
 {
-	free(*g);
-	*g = NULL;
+	struct sv_gather *g = *gp;
+	unsigned i;
+
+	if (g == NULL)
+		return;
+	*gp = NULL;
+	for (i = 0; i < sv_peers_count(g->peers); i++)
+		tally_free(&g->shard[i].contracts);
+	tally_free(&g->gone.contracts);
+	free(g);
 }

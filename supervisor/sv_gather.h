@@ -16,7 +16,7 @@ struct sv_gather;
 struct sv_peers;
 
 struct sv_gather *sv_gather_new(struct sv_peers *peers);	/* borrowed; NULL: no memory */
-void sv_gather_free(struct sv_gather **g);
+void sv_gather_free(struct sv_gather **g);	/* before its peers */
 
 /* Another front is this shard now: what is known of the one before is all that will be. */
 void sv_gather_renewed(struct sv_gather *g, unsigned shard);
@@ -30,9 +30,8 @@ int sv_gather_ask(struct sv_gather *g, struct tn_str method, const msgpack_objec
     sv_gather_done *done, void *arg);
 
 /*
- * For metrics, whose counters never go back: what a shard had counted that is not there
- * any more, as far as it was asked, is still in `st`; per contract only what those have
- * counted that are there.  st NULL: no memory.
+ * For metrics, whose counters do not go back: what a front had counted that is not there
+ * any more is still in it, as of the last time it was asked.  st NULL: no memory.
  */
 typedef void sv_gather_metrics_done(void *arg, const struct sv_stats *st,
     const struct sv_openmetrics_contract *contracts, size_t n);

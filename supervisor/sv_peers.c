@@ -46,6 +46,7 @@ struct peer {
 	struct sv_peers	*p;
 	unsigned	 shard;
 	struct bufferevent *bev;	/* NULL: it is not there */
+	bool		 late;		/* it owes an answer: nobody waits for it before it comes */
 	struct tn_rpc_reader *reader;
 };
 
@@ -113,6 +114,7 @@ on_settled(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	memset(a, 0, sizeof(a));
 	for (i = 0; i < n; i++) {
+		q->p->peer[i].late |= q->reply[i].waiting;
 		settle_silent(q, i);
 		msgpack_unpacked_init(&u[i]);
 		a[i] = (struct sv_peers_answer){ .error = q->reply[i].error,
@@ -138,6 +140,7 @@ on_answer(struct peer *peer, const struct tn_rpc_answer *a)
 	struct question *q;
 	msgpack_packer pk;
 
+	peer->late = false;
 	TAILQ_FOREACH(q, &peer->p->questions, link)
 		if (q->id == a->id)
 			break;
@@ -161,6 +164,7 @@ peer_close(struct peer *peer)
 	if (peer->bev != NULL)
 		bufferevent_free(peer->bev);
 	peer->bev = NULL;
+	peer->late = false;
 	tn_rpc_reader_free(&peer->reader);
 	TAILQ_FOREACH(q, &peer->p->questions, link)
 		settle_silent(q, peer->shard);
@@ -262,7 +266,7 @@ sv_peers_ask(struct sv_peers *p, struct tn_str method, struct tn_str params, uns
 	for (i = 0; i < p->shards; i++)
 		q->reply[i].waiting = true;
 	for (i = 0; i < p->shards; i++)
-		if (!send_to(&p->peer[i], &out))
+		if (p->peer[i].late || !send_to(&p->peer[i], &out))
 			settle_silent(q, i);
 	tn_buf_fini(&out);
 	return 0;

@@ -48,6 +48,7 @@ e2e_tests += %D%/e2e/test_client.py
 e2e_tests += %D%/e2e/test_tail.py
 e2e_tests += %D%/e2e/test_data.py
 e2e_tests += %D%/e2e/test_upgrade.py
+e2e_tests += %D%/e2e/test_shards.py
 e2e_tests += %D%/e2e/test_install.py
 TESTS += $(e2e_tests)
 
