@@ -68,3 +68,6 @@ unit_tests += %D%/test_sv_upgrade
 unit_tests += %D%/test_sv_shards
 %C%_test_sv_shards_SOURCES = %D%/test_sv_shards.c
 %C%_test_sv_shards_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
+unit_tests += %D%/test_sv_gather
+%C%_test_sv_gather_SOURCES = %D%/test_sv_gather.c
+%C%_test_sv_gather_LDADD = $(SV_LIBS) $(CMOCKA_LIBS)
