@@ -1004,7 +1004,8 @@ put_facts(struct tn_buf *out, const struct desc *d, const char *colon)
 	else
 		tn_buf_printf(out, "default%s %s", colon, d->def);
 	if (d->kind == KIND_INT)
-		tn_buf_printf(out, ", from %lld to %lld", (long long)d->min, (long long)d->max);
+		tn_buf_printf(out, ", from %lld to %lld%s", (long long)d->min, (long long)d->max,
+		    d->automatic ? ", or auto" : "");
 	else if (d->kind == KIND_SIZE)
 		tn_buf_printf(out, ", from %s to %s", d->size_min, d->size_max);
 	tn_buf_puts(out, d->reload == RELOAD ? "; SIGHUP applies it" : "; needs a restart");

@@ -912,6 +912,7 @@ help_and_manual_have_every_option_with_its_facts(void **state)
 	    ".It Sy workers_min No = Ar \"workers\"\nWorkers kept ready.\n"
 	    "Default: 4, from 1 to 10000;\nSIGHUP applies it.\n"));
 	assert_non_null(strstr(mdoc.p, "from 16m to 1g;\nneeds a restart.\n"));
+	assert_non_null(strstr(mdoc.p, "Default: 1, from 1 to 64, or auto;\nneeds a restart.\n"));
 	assert_non_null(strstr(help.p,
 	    "        Workers kept ready. (default 4, from 1 to 10000; SIGHUP applies it)"
 	    "\n"));
