@@ -180,6 +180,18 @@ refuse(struct client *cl, const struct tn_rpc_call *c, const char *message)
 	client_send(cl, c->notify, &out);
 }
 
+/* A list, which has no other bound than what there is. */
+static void
+send_list(struct client *cl, const struct tn_rpc_call *c, struct tn_buf *out)
+{
+	if (!cl->shard || out->len <= SV_PEERS_ANSWER_MAX) {
+		client_send(cl, c->notify, out);
+		return;
+	}
+	tn_buf_fini(out);
+	refuse(cl, c, "has too much to tell");
+}
+
 /* -- calls that are answered later ------------------------------------------- */
 
 static struct pending *
@@ -605,7 +617,7 @@ on_workers(struct client *cl, const struct tn_rpc_call *c)
 	sv_pool_each(pool, count_worker, &k);
 	msgpack_pack_array(&pk, k.n);
 	sv_pool_each(pool, pack_worker, &k);
-	client_send(cl, c->notify, &out);
+	send_list(cl, c, &out);
 }
 
 static const char *
@@ -663,7 +675,7 @@ on_contracts(struct client *cl, const struct tn_rpc_call *c)
 	sv_contracts_each(cs, count_contract, &k);
 	msgpack_pack_array(&pk, k.n);
 	sv_contracts_each(cs, pack_contract, &k);
-	client_send(cl, c->notify, &out);
+	send_list(cl, c, &out);
 }
 
 static void

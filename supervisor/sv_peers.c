@@ -22,7 +22,7 @@
 #define UNREAD_MAX	(1u << 20)	/* who has so much to read still does not answer */
 
 static const struct tn_rpc_limits limits = {
-	.bytes = TN_RPC_MAX, .ahead = 16384, .objects = 512u << 10, .depth = 16
+	.bytes = SV_PEERS_ANSWER_MAX + 64, .ahead = 16384, .objects = 1u << 20, .depth = 16
 };
 
 struct reply {

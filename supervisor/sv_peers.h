@@ -17,6 +17,7 @@
 struct event_base;
 struct sv_peers;
 
+#define SV_PEERS_ANSWER_MAX (7u << 20)	/* bytes that a shard may answer with */
 #define SV_PEERS_SILENT	"does not answer"
 
 struct sv_peers_answer {
