@@ -171,7 +171,7 @@ let_share(int fd)
 	return setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
 }
 
-/* another: the address has a socket of ours already. */
+/* another: the address has a socket of ours already.  l->silent: bind it, no more. */
 static int
 listen_tcp(struct sv_listener *l, const struct sv_address *a, const char *text, bool another,
     bool shards, struct tn_buf *err)
@@ -200,7 +200,8 @@ listen_tcp(struct sv_listener *l, const struct sv_address *a, const char *text, 
 		return TN_ESYS;
 	}
 	if (bind(fd, (const struct sockaddr *)&a->sa, a->len) != 0 ||
-	    (shards && !another && let_share(fd) != 0) || listen(fd, BACKLOG) != 0) {
+	    (shards && !another && let_share(fd) != 0) ||
+	    (!l->silent && listen(fd, BACKLOG) != 0)) {
 		error = errno;
 		tn_buf_printf(err, "cannot listen on %s: %s", text, explain_bind(&a->sa, error));
 		tn_fd_close(&fd);
@@ -385,6 +386,7 @@ open_tcp(struct sv_listeners *ls, struct sv_address *a, const char *text, unsign
 			return TN_ENOMEM;
 		if (ls->n > first && (rc = bound_address(&ls->v[first], a, err)) != 0)
 			return rc;
+		l->silent = had > 0;
 		if ((rc = listen_tcp(l, a, text, ls->n > first, shards > 1, &why)) != 0) {
 			/* An upgrade does not fail for it: shards share what there is. */
 			if (had > 0)
@@ -447,6 +449,25 @@ int
 sv_listen_open(struct sv_listeners *ls, const struct tn_list *addresses, struct tn_buf *err)
 {
 	return sv_listen_open_shards(ls, addresses, 1, err);
+}
+
+int
+sv_listen_begin(struct sv_listeners *ls, struct tn_buf *err)
+{
+	size_t i;
+
+	for (i = 0; i < ls->n; i++) {
+		if (!ls->v[i].silent)
+			continue;
+		if (listen(ls->v[i].fd, BACKLOG) != 0) {
+			tn_buf_puts(err, "cannot listen on ");
+			sv_address_print(ls->v[i].fd, err);
+			tn_buf_printf(err, ": %s", strerror(errno));
+			return TN_ESYS;
+		}
+		ls->v[i].silent = false;
+	}
+	return 0;
 }
 
 bool

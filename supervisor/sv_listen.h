@@ -38,6 +38,7 @@ struct sv_listener {
 	bool		 shared;	/* a server before us has it too: its path stays */
 	bool		 activated;	/* systemd's: no path of ours */
 	unsigned	 nth, of;	/* which one of its address's sockets, from 0 */
+	bool		 silent;	/* bound, but does not listen yet */
 	int		 cover;		/* the shard that accepts in its own's place; -1: none */
 };
 
@@ -55,6 +56,11 @@ int sv_listen_open(struct sv_listeners *ls, const struct tn_list *addresses, str
 /* The same, with a socket of its own for each of so many shards where that can be. */
 int sv_listen_open_shards(struct sv_listeners *ls, const struct tn_list *addresses,
     unsigned shards, struct tn_buf *err);
+/*
+ * Sockets that are added to those of a server before us listen only then: what comes to
+ * them would wait for us, and be reset if we do not take over.  TN_ESYS: err says why.
+ */
+int sv_listen_begin(struct sv_listeners *ls, struct tn_buf *err);
 /* Does the n-th of so many shards accept on it? */
 bool sv_listener_is_for(const struct sv_listener *l, unsigned n, unsigned shards);
 /* One Unix socket with the given mode. */

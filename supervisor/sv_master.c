@@ -757,7 +757,8 @@ take_over(struct sv_master *m)
 	struct sv_listener *l;
 	size_t i;
 
-	if (sv_pidfile_commit(m->pidfile, &err) != 0) {
+	if (sv_listen_begin(&m->listeners, &err) != 0 ||
+	    sv_pidfile_commit(m->pidfile, &err) != 0) {
 		complain(m, "%.*s", bufint(&err), bufstr(&err));
 		m->code = TN_EXIT_FAILURE;
 		m->done = true;

@@ -10,13 +10,14 @@ import socket
 import threading
 import time
 import urllib.request
+from pathlib import Path
 
 import msgpack
 import pytest
 from conftest import PATIENCE, SANITIZED, free_port, process, until
 from counted import CONTRACT, Counted
 from test_tail import tail  # noqa: F401
-from test_upgrade import begin, each_once, more  # noqa: F401
+from test_upgrade import activated, begin, each_once, more  # noqa: F401
 
 N = 300 if SANITIZED else 2000		# answers between two steps
 COUNT = """
@@ -415,6 +416,40 @@ def test_upgrades_to_another_number_of_shards_lose_nothing(begin):  # noqa: F811
     # As many sockets as there ever were, each of them accepted on.
     for i in range(60):
         assert s.get(f"/id?id={i}").status == 200
+
+
+def test_an_upgrade_to_more_shards_that_fails_loses_nothing(begin):  # noqa: F811
+    s = begin(contracts=CONTRACTS, config="shards = 1\n")
+    slow = s.dir / "slow-worker"
+    slow.write_text("#!/bin/sh\nsleep 1\nexit 1\n")
+    slow.chmod(0o755)
+    with Counted(s.http_port) as load:
+        more(load, N // 4)
+        s.config_path.write_text(f'shards = 4\nworker_program = "{slow}"\nsandbox = available\n')
+        done = s.ctl("upgrade", check=False)
+        assert done.returncode == 1 and "ended while it started" in done.stderr
+        more(load, N // 4)
+        s.config_path.write_text("shards = 3\n")
+        s.upgrade()
+        more(load, N // 4)
+    each_once(s, load)
+    assert len(s.status()["shards"]) == 3
+
+
+def test_a_socket_of_systemd_is_shared_and_none_is_added(begin):  # noqa: F811
+    s = begin(contracts=CONTRACTS, config="shards = 2\n")
+    assert s.stop() == 0
+    activated(s, [socket.create_server(("127.0.0.1", s.http_port), backlog=128)], "tcp")
+    s.wait_log("serving, pid", count=2)
+    close(connections(s, 100))
+    assert sum(r["connections_accepted"] for r in shards(s)) == 100
+    s.upgrade()
+    close(connections(s, 20))
+    assert sum(r["connections_accepted"] for r in shards(s)) == 20
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    assert len([x for x in lines if x[1].endswith(f":{s.http_port:04X}") and x[3] == "0A"]) == 1
+    s.family()
+    s.ctl("stop")
 
 
 # -- data --------------------------------------------------------------------------------------
