@@ -437,7 +437,7 @@ def test_an_upgrade_to_more_shards_that_fails_loses_nothing(begin):  # noqa: F81
 
 
 def test_a_socket_of_systemd_is_shared_and_none_is_added(begin):  # noqa: F811
-    s = begin(contracts=CONTRACTS, config="shards = 2\n")
+    s = settled(begin(contracts=CONTRACTS, config="shards = 2\n"))
     assert s.stop() == 0
     activated(s, [socket.create_server(("127.0.0.1", s.http_port), backlog=128)], "tcp")
     s.wait_log("serving, pid", count=2)
