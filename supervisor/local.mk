@@ -51,6 +51,7 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_child.c %D%/sv_child.h \
 	%D%/sv_compiler.c %D%/sv_compiler.h \
 	%D%/sv_config.c %D%/sv_config.h \
+	%D%/sv_cover.c %D%/sv_cover.h \
 	%D%/sv_daemon.c %D%/sv_daemon.h \
 	%D%/sv_gossip.c %D%/sv_gossip.h \
 	%D%/sv_inherit.c %D%/sv_inherit.h \

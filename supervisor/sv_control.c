@@ -805,7 +805,8 @@ on_log_line(void *arg, const struct tn_log_line *l)
 	struct client *cl;
 
 	TAILQ_FOREACH(cl, &ct->clients, link) {
-		if (!cl->tail || (cl->contract[0] != '\0' && strcmp(cl->contract, l->contract) != 0))
+		if (!cl->tail || (cl->contract[0] != '\0' &&
+		    strcmp(cl->contract, l->contract) != 0))
 			continue;
 		if (evbuffer_get_length(bufferevent_get_output(cl->bev)) > TAIL_MAX) {
 			cl->lost++;

@@ -76,7 +76,8 @@ static struct front {
 	bool		 ready, draining, retiring;
 	bool		 http_drained, client_drained;
 	int		 status;
-} front = { .master = -1, .shards = 1, .contracts = -1, .control_fd = -1, .state_dir = -1, .client_fd = -1 };
+} front = { .master = -1, .shards = 1, .contracts = -1, .control_fd = -1, .state_dir = -1,
+    .client_fd = -1 };
 
 static void
 finish(int status)
@@ -101,7 +102,7 @@ tell_master(enum sv_msg_type type, uint64_t arg)
 
 /* -- configuration ------------------------------------------------------------ */
 
-/* Our part of the options in the file (closed); NULL: they make no sense, which is the master's bug. */
+/* Our part of what the file has (closed); NULL: it makes no sense, which is the master's bug. */
 static struct tn_options *
 read_options(int *fd)
 {

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "sv_child.h"
+#include "sv_cover.h"
 #include "sv_gossip.h"
 #include "sv_inherit.h"
 #include "sv_listen.h"
@@ -67,7 +68,7 @@ struct sv_master {
 	bool		 waiting;	/* it still serves */
 
 	bool		 reloading;	/* fronts have yet to say that they are done */
-	int		 config_fds[2];	/* for the first shard, as soon as the others are done; -1 */
+	int		 config_fds[2];	/* for the first shard, when the others are done; -1 */
 	uint64_t	 reload_due_us;	/* ... or it is too late; 0: it has them */
 	bool		 was_ready, draining, retiring, done;
 	uint64_t	 drain_due_us, term_us;	/* term: the first SIGTERM's time */
@@ -169,25 +170,6 @@ tell_all(struct sv_master *m, enum sv_msg_type type, uint64_t arg, const int *fd
 		sv_shard_tell(s, type, arg, 0, fds, nfds);
 }
 
-/* The way by which the first shard asks another one; when either is new. */
-static void
-introduce(struct sv_master *m, struct sv_shard *s)
-{
-	int pair[2];
-
-	if (s->number == 0 || s->channel < 0 || FIRST(m)->channel < 0)
-		return;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) {
-		tn_log(TN_LOG_ERROR, "shard %u cannot be asked for: socketpair: %s", s->number,
-		    strerror(errno));
-		return;
-	}
-	sv_shard_tell(FIRST(m), SV_MSG_PEER, s->number, 0, &pair[0], 1);
-	sv_shard_tell(s, SV_MSG_PEER, 0, 0, &pair[1], 1);
-	tn_fd_close(&pair[0]);
-	tn_fd_close(&pair[1]);
-}
-
 static void
 on_started(void *arg, struct sv_shard *s)
 {
@@ -202,61 +184,18 @@ on_started(void *arg, struct sv_shard *s)
 		sv_shard_tell(s, SV_MSG_LISTEN_METRICS, i, 0, &m->metrics.v[i].fd, 1);
 	sv_shard_tell(s, SV_MSG_LISTEN_END, 0, 0, NULL, 0);
 	if (s->number != 0)
-		introduce(m, s);
+		sv_shard_introduce(FIRST(m), s);
 	else
 		EACH_SHARD(other, m)
-			introduce(m, other);
+			sv_shard_introduce(s, other);
 }
 
-/* The ready shard that accepts on the socket anyway, else NULL; *first: who should. */
-static struct sv_shard *
-owner(struct sv_master *m, const struct sv_listener *l, unsigned *first)
-{
-	struct sv_shard *s;
-	bool any = false;
-
-	EACH_SHARD(s, m) {
-		if (!sv_listener_is_for(l, s->number, m->host.shards))
-			continue;
-		if (s->ready)
-			return s;
-		if (!any)
-			*first = s->number;
-		any = true;
-	}
-	return NULL;
-}
-
-/*
- * While a shard is not there, those that connect to its sockets would wait for it,
- * perhaps for as long as the longest delay: the next one accepts them meanwhile.
- */
+/* Those of a shard that is not there are not to wait for it. */
 static void
 cover(struct sv_master *m)
 {
-	unsigned first = 0, k;
-	struct sv_listener *l;
-	size_t i;
-
-	if (!m->was_ready || m->draining)
-		return;
-	for (i = 0; i < m->listeners.n; i++) {
-		l = &m->listeners.v[i];
-		if (owner(m, l, &first) != NULL) {
-			if (l->cover >= 0)
-				sv_shard_tell(&m->shard[l->cover], SV_MSG_UNLISTEN, i, 0, NULL, 0);
-			l->cover = -1;
-			continue;
-		}
-		if (l->cover >= 0 && m->shard[l->cover].ready)
-			continue;
-		l->cover = -1;
-		for (k = 1; k < m->host.shards && l->cover < 0; k++)
-			if (m->shard[(first + k) % m->host.shards].ready)
-				l->cover = (int)((first + k) % m->host.shards);
-		if (l->cover >= 0)
-			sv_shard_tell(&m->shard[l->cover], SV_MSG_LISTEN, i, 0, &l->fd, 1);
-	}
+	if (m->was_ready && !m->draining)
+		sv_cover(&m->listeners, m->shard, m->host.shards);
 }
 
 /* ---- log ---- */
@@ -326,12 +265,8 @@ on_ended(void *arg, struct sv_shard *s, int status)
 	struct sv_master *m = arg;
 	struct tn_buf how = { 0 };
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-	size_t i;
 
 	sv_child_describe(status, &how);
-	for (i = 0; i < m->listeners.n; i++)
-		if (m->listeners.v[i].cover == (int)s->number)
-			m->listeners.v[i].cover = -1;
 	s->reloading = 0;
 	config_taken(m);
 	if (m->draining) {
@@ -1049,7 +984,8 @@ open_contracts(struct sv_master *m, struct tn_buf *err)
 	struct tn_buf why = { 0 };
 	int rc = open_dir("contracts", m->opt->contracts, &m->host.contracts_fd, err);
 
-	if (rc == 0 && m->host.root && sv_program_explain(m->opt->contracts, &m->host.user, false, &why)) {
+	if (rc == 0 && m->host.root &&
+	    sv_program_explain(m->opt->contracts, &m->host.user, false, &why)) {
 		tn_buf_printf(err, "contracts: %.*s", bufint(&why), bufstr(&why));
 		rc = TN_EDENIED;
 	}
@@ -1072,7 +1008,8 @@ make_data(const struct sv_master *m)
 	    (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
 		return;
 	if (mkdirat(m->host.state_fd, "data", 0700) == 0 &&
-	    fchownat(m->host.state_fd, "data", m->host.user.uid, m->host.user.gid, AT_SYMLINK_NOFOLLOW) != 0)
+	    fchownat(m->host.state_fd, "data", m->host.user.uid, m->host.user.gid,
+	    AT_SYMLINK_NOFOLLOW) != 0)
 		tn_log(TN_LOG_WARN, "state_dir: cannot give data to %s: %s", m->opt->user,
 		    strerror(errno));
 }
@@ -1192,7 +1129,8 @@ prepare(struct sv_master *m, struct tn_buf *err)
 	sv_system_look(&sys);
 	m->host.root = sys.root;
 	if (m->host.root &&
-	    sv_user_pair(&m->host.user, &m->host.worker_user, m->opt->user, m->opt->worker_user, err) != 0)
+	    sv_user_pair(&m->host.user, &m->host.worker_user, m->opt->user, m->opt->worker_user,
+	    err) != 0)
 		return TN_EXIT_CONFIG;
 	if ((m->host.worker_program = sv_program_find("worker_program", m->opt->worker_program,
 		 "tana-worker", TANA_LIBEXECDIR, err)) == NULL)
@@ -1384,6 +1322,8 @@ out:
 	tn_fd_close(&m.host.null_fd);
 	tn_fd_close(&m.host.self_fd);
 	tn_fd_close(&m.before);
+	tn_fd_close(&m.config_fds[0]);
+	tn_fd_close(&m.config_fds[1]);
 	free(m.host.worker_program);
 	free(m.program);
 	tn_options_free(&m.opt);

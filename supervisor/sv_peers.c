@@ -17,7 +17,7 @@
 #include "tn_log.h"
 #include "tn_rpc.h"
 
-#define QUESTIONS_MAX	300u		/* under way; as many as control clients may have, and a few */
+#define QUESTIONS_MAX	300u		/* under way: what control clients may have, and a few */
 #define PARAMS_MAX	4096u		/* bytes */
 #define UNREAD_MAX	(1u << 20)	/* who has so much to read still does not answer */
 
@@ -213,7 +213,8 @@ sv_peers_connect(struct sv_peers *p, unsigned shard, int *fd)
 		return;
 	peer = &p->peer[shard];
 	peer_close(peer);
-	if ((peer->reader = tn_rpc_reader_new_limits(&limits)) == NULL || tn_fd_nonblock(*fd) != 0 ||
+	if ((peer->reader = tn_rpc_reader_new_limits(&limits)) == NULL ||
+	    tn_fd_nonblock(*fd) != 0 ||
 	    (peer->bev = bufferevent_socket_new(p->base, *fd, BEV_OPT_CLOSE_ON_FREE)) == NULL) {
 		tn_log(TN_LOG_ERROR, "shard %u cannot be asked: out of memory", shard);
 		tn_rpc_reader_free(&peer->reader);
@@ -236,8 +237,8 @@ send_to(struct peer *peer, const struct tn_buf *out)
 /* -- asking ------------------------------------------------------------------ */
 
 int
-sv_peers_ask(struct sv_peers *p, struct tn_str method, struct tn_str params, unsigned timeout_ms,
-    sv_peers_done *done, void *arg)
+sv_peers_ask(struct sv_peers *p, struct tn_str method, struct tn_str params,
+    unsigned timeout_ms, sv_peers_done *done, void *arg)
 {
 	struct timeval tv = { timeout_ms / 1000, timeout_ms % 1000 * 1000 };
 	struct tn_buf out = { 0 };

@@ -47,8 +47,8 @@ enum sv_msg_type {
 	SV_MSG_SERVE,		/* after START with arg 1, once READY was said: begin to accept */
 	SV_MSG_UPGRADE,		/* arg = pid of the server that has taken over; status != 0: none
 				   has, fd: a text that says why */
-	SV_MSG_SHARD,		/* after START, if there are several shards: arg = this one's number,
-				   status = how many there are */
+	SV_MSG_SHARD,		/* after START, if there are several: arg = this one's number,
+				   status = how many shards there are */
 	SV_MSG_UNLISTEN,	/* arg = number of a socket that came after LISTEN_END: the shard
 				   whose it is is there again */
 	SV_MSG_PEER,		/* fd: a stream to shard arg; to the first one: it asks there, to

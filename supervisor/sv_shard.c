@@ -143,6 +143,24 @@ sv_shard_tell_why(struct sv_shard *s, enum sv_msg_type type, int status, const s
 	tn_fd_close(&fd);
 }
 
+void
+sv_shard_introduce(struct sv_shard *first, struct sv_shard *s)
+{
+	int pair[2];
+
+	if (s == first || s->channel < 0 || first->channel < 0)
+		return;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) {
+		tn_log(TN_LOG_ERROR, "shard %u cannot be asked: socketpair: %s", s->number,
+		    strerror(errno));
+		return;
+	}
+	sv_shard_tell(first, SV_MSG_PEER, s->number, 0, &pair[0], 1);
+	sv_shard_tell(s, SV_MSG_PEER, first->number, 0, &pair[1], 1);
+	tn_fd_close(&pair[0]);
+	tn_fd_close(&pair[1]);
+}
+
 /* ---- the front ---- */
 
 /*
@@ -210,7 +228,8 @@ sv_shard_start(struct sv_shard *s, bool held, struct tn_buf *err)
 	const struct sv_shard_host *h = s->host;
 	struct sv_child_limit limits[] = { { RLIMIT_CORE, 0 },
 		{ RLIMIT_NOFILE, allowed_descriptors(s) } };
-	char number[12], *argv[] = { (char[]){ "tana-edge" }, (char[]){ SV_FRONT_ARG }, NULL, NULL };
+	char number[12];
+	char *argv[] = { (char[]){ "tana-edge" }, (char[]){ SV_FRONT_ARG }, NULL, NULL };
 	char **env = sv_child_env(NULL);
 	int pair[2] = { -1, -1 }, said = -1, options = -1, error, rc = TN_ESYS;
 
@@ -455,7 +474,8 @@ on_compiler_death(struct sv_shard *s, int status)
 
 	sv_child_describe(status, &how);
 	tn_log(s->compiler.killed || status == 0 ? TN_LOG_INFO : TN_LOG_WARN,
-	    "%s%scompiler ended: %.*s", s->host->shards == 1 ? "the " : "", s->prefix, bufint(&how), bufstr(&how));
+	    "%s%scompiler ended: %.*s", s->host->shards == 1 ? "the " : "", s->prefix,
+	    bufint(&how), bufstr(&how));
 	tn_buf_fini(&how);
 	sv_shard_forget(&s->compiler);
 	if (s->compiler_wanted && s->channel >= 0)

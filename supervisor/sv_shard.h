@@ -93,6 +93,9 @@ void sv_shard_tell(struct sv_shard *s, enum sv_msg_type type, uint64_t arg, int 
 void sv_shard_tell_why(struct sv_shard *s, enum sv_msg_type type, int status,
     const struct tn_buf *why);
 
+/* The way by which the first shard asks another one; when either is new. */
+void sv_shard_introduce(struct sv_shard *first, struct sv_shard *s);
+
 /* The front has said something: take a bounded number of messages. */
 void sv_shard_read(struct sv_shard *s);
 /* The front asks for what it must not: it has lost its mind, or somebody has got hold of it. */
