@@ -224,8 +224,8 @@ spread(const struct sv_listeners *ls, unsigned connections, unsigned *got)
 static void
 test_each_shard_has_a_socket(void **state)
 {
-	char unix_[200], *addresses[] = { (char[]){ "127.0.0.1:0" }, (char[]){ "127.0.0.1:0" },
-		unix_ }, again[64], other[64], *taken[] = { again };
+	char unix_[200], *addresses[] = { (char[]){ "127.0.0.1:0" }, (char[]){ "*:0" },
+		unix_ }, again[64], wild[64], other[64], *taken[] = { again };
 	struct tn_list list = { addresses, 3 }, second = { taken, 1 }, one = { addresses, 1 };
 	struct sv_listeners ls, more;
 	struct tn_buf err = { 0 };
@@ -242,10 +242,12 @@ test_each_shard_has_a_socket(void **state)
 	}
 	/* Of one address all are at the same port, and no other. */
 	name_of(ls.v[0].fd, again, sizeof(again));
-	for (i = 1; i < 8; i++) {
+	name_of(ls.v[4].fd, wild, sizeof(wild));
+	for (i = 0; i < 8; i++) {
 		name_of(ls.v[i].fd, other, sizeof(other));
-		assert_int_equal(strcmp(again, other) == 0, i < 4);
+		assert_string_equal(other, i < 4 ? again : wild);
 	}
+	assert_string_not_equal(again, wild);
 	/* Somebody who does as we do is still told that the address is taken. */
 	assert_int_equal(sv_listen_open_shards(&more, &second, 4, &err), TN_EBUSY);
 	assert_non_null(memmem(err.p, err.len, "in use", 6));
