@@ -34,6 +34,7 @@ struct desc {
 	size_t		 offset;
 	const char	*def;
 	int64_t		 min, max;		/* KIND_INT */
+	bool		 automatic;		/* KIND_INT: 0 is the word "auto" */
 	const char	*size_min, *size_max;	/* KIND_SIZE */
 	const char	*choices;		/* KIND_ENUM, "a|b|c" */
 	char		*split;			/* the same with NULs for the bars */
@@ -56,6 +57,10 @@ static const struct desc table[] = {
 #define TN_OPT_INT(name_, def_, min_, max_, reload_, unit_, doc_) {			\
 	.name = #name_, .kind = KIND_INT, .offset = AT(name_), .def = #def_,		\
 	.min = min_, .max = max_, .reload = reload_, .unit = unit_, .doc = doc_ },
+#define TN_OPT_AUTO(name_, def_, min_, max_, reload_, unit_, doc_) {			\
+	.name = #name_, .kind = KIND_INT, .offset = AT(name_), .def = #def_,		\
+	.min = min_, .max = max_, .automatic = true, .reload = reload_, .unit = unit_,	\
+	.doc = doc_ },
 #define TN_OPT_SIZE(name_, def_, min_, max_, reload_, doc_) {				\
 	.name = #name_, .kind = KIND_SIZE, .offset = AT(name_), .def = def_,		\
 	.size_min = min_, .size_max = max_, .reload = reload_, .unit = "bytes", .doc = doc_ },
@@ -279,10 +284,13 @@ take(struct tn_options *o, const struct desc *d, const char *text, struct tn_buf
 			break;
 		return TN_OK;
 	case KIND_INT:
-		if (!parse_int(text, &number) || number < d->min || number > d->max) {
+		if (d->automatic && strcmp(text, "auto") == 0)
+			number = 0;
+		else if (!parse_int(text, &number) || number < d->min || number > d->max) {
 			tn_buf_printf(err, "%s: ", d->name);
 			put_quoted(err, text);
-			tn_buf_printf(err, " is not a number from %lld to %lld", (long long)d->min,
+			tn_buf_printf(err, " is %s a number from %lld to %lld",
+			    d->automatic ? "neither auto nor" : "not", (long long)d->min,
 			    (long long)d->max);
 			return TN_EINVAL;
 		}
@@ -968,7 +976,10 @@ tn_options_dump(const struct tn_options *o, struct tn_buf *out)
 			tn_buf_puts(out, "}");
 			break;
 		case KIND_INT:
-			tn_buf_printf(out, "%lld", (long long)*as_int(o, d));
+			if (d->automatic && *as_int(o, d) == 0)
+				tn_buf_puts(out, "auto");
+			else
+				tn_buf_printf(out, "%lld", (long long)*as_int(o, d));
 			break;
 		case KIND_SIZE:
 			dump_size(out, *as_size(o, d));
@@ -993,7 +1004,8 @@ put_facts(struct tn_buf *out, const struct desc *d, const char *colon)
 	else
 		tn_buf_printf(out, "default%s %s", colon, d->def);
 	if (d->kind == KIND_INT)
-		tn_buf_printf(out, ", from %lld to %lld", (long long)d->min, (long long)d->max);
+		tn_buf_printf(out, ", from %lld to %lld%s", (long long)d->min, (long long)d->max,
+		    d->automatic ? ", or auto" : "");
 	else if (d->kind == KIND_SIZE)
 		tn_buf_printf(out, ", from %s to %s", d->size_min, d->size_max);
 	tn_buf_puts(out, d->reload == RELOAD ? "; SIGHUP applies it" : "; needs a restart");

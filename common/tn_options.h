@@ -25,6 +25,7 @@ struct tn_options {
 #define TN_OPT_STR(name, def, reload, unit, doc)		char *name;
 #define TN_OPT_LIST(name, def, reload, unit, doc)		struct tn_list name;
 #define TN_OPT_INT(name, def, min, max, reload, unit, doc)	int64_t name;
+#define TN_OPT_AUTO(name, def, min, max, reload, unit, doc)	int64_t name;
 #define TN_OPT_SIZE(name, def, min, max, reload, doc)		uint64_t name;
 #define TN_OPT_BOOL(name, def, reload, doc)			bool name;
 #define TN_OPT_ENUM(name, def, choices, reload, doc)		int name;

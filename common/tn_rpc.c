@@ -311,6 +311,37 @@ tn_rpc_reader_call(struct tn_rpc_reader *r, struct tn_rpc_call *c)
 	return TN_OK;
 }
 
+int
+tn_rpc_reader_answer(struct tn_rpc_reader *r, struct tn_rpc_answer *a)
+{
+	const msgpack_object *o, *v, *text = NULL;
+	int rc;
+
+	if ((rc = next_message(r, &o)) != TN_OK)
+		return rc;
+	v = o->via.array.ptr;
+	*a = (struct tn_rpc_answer){ 0 };
+	if (o->via.array.size == 4 && is_u64(&v[0], 1) &&
+	    v[1].type == MSGPACK_OBJECT_POSITIVE_INTEGER) {
+		a->id = v[1].via.u64;
+		a->refused = v[2].type != MSGPACK_OBJECT_NIL;
+		text = a->refused ? &v[2] : NULL;
+		a->result = &v[3];
+	} else if (o->via.array.size == 3 && is_u64(&v[0], 2) &&
+	    v[2].type == MSGPACK_OBJECT_ARRAY) {
+		a->notify = true;
+		text = &v[1];
+		a->result = &v[2];
+	} else
+		rc = TN_EPROTO;
+	if (text != NULL && text->type != MSGPACK_OBJECT_STR)
+		rc = TN_EPROTO;
+	else if (text != NULL)
+		a->text = (struct tn_str){ text->via.str.ptr, text->via.str.size };
+	r->broken = rc != TN_OK;
+	return rc;
+}
+
 /* -- writing ----------------------------------------------------------------- */
 
 static int
@@ -371,6 +402,15 @@ tn_rpc_pack_error_code(msgpack_packer *pk, uint64_t id, const char *code, struct
 	tn_rpc_pack_key(pk, code);
 	tn_rpc_pack_str(pk, message);
 	msgpack_pack_nil(pk);
+}
+
+void
+tn_rpc_pack_call(msgpack_packer *pk, uint64_t id, struct tn_str method)
+{
+	msgpack_pack_array(pk, 4);
+	msgpack_pack_uint64(pk, 0);
+	msgpack_pack_uint64(pk, id);
+	tn_rpc_pack_str(pk, method);
 }
 
 void

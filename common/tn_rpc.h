@@ -41,6 +41,18 @@ int tn_rpc_reader_feed(struct tn_rpc_reader *r, const void *p, size_t n);	/* TN_
  * TN_EPROTO, TN_ELIMIT: hopeless, drop the peer.
  */
 int tn_rpc_reader_call(struct tn_rpc_reader *r, struct tn_rpc_call *c);
+/*
+ * The same at the other end: next answer or notification.  What is neither, or has an
+ * error that is no text, is TN_EPROTO.
+ */
+struct tn_rpc_answer {
+	bool			notify;
+	uint64_t		id;		/* of an answer */
+	bool			refused;
+	struct tn_str		text;		/* the error; or a notification's method */
+	const msgpack_object	*result;	/* or a notification's params, an array */
+};
+int tn_rpc_reader_answer(struct tn_rpc_reader *r, struct tn_rpc_answer *a);
 /* The call that was taken last is done with; frees what it took. */
 void tn_rpc_reader_release(struct tn_rpc_reader *r);
 /* After TN_EPROTO or TN_ELIMIT: the id of the call that it was, if so much could be read. */
@@ -56,6 +68,8 @@ void tn_rpc_pack_error(msgpack_packer *pk, uint64_t id, const char *message);
 /* The same with the error [code, message]. */
 void tn_rpc_pack_error_code(msgpack_packer *pk, uint64_t id, const char *code,
     struct tn_str message);
+/* Begin a call: after it, pack one array, the params. */
+void tn_rpc_pack_call(msgpack_packer *pk, uint64_t id, struct tn_str method);
 /* Begin a notification: after it, pack nparams objects. */
 void tn_rpc_pack_notification(msgpack_packer *pk, const char *method, size_t nparams);
 

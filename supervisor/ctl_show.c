@@ -267,8 +267,13 @@ format_cell(struct tn_buf *b, const struct column *c, const struct row *r)
 	tn_buf_reset(b);
 	if (c->key == NULL)
 		tn_buf_visible(b, r->name);
-	else if ((o = ctl_get(r->map, c->key)) == NULL)
-		tn_buf_puts(b, "-");
+	else if ((o = ctl_get(r->map, c->key)) == NULL) {
+		/* Of a shard that is not there nothing is known but why. */
+		if (strcmp(c->key, "state") == 0 && (o = ctl_get(r->map, "error")) != NULL)
+			put_plain(b, o);
+		else
+			tn_buf_puts(b, "-");
+	}
 	else
 		c->put(b, o);
 }
@@ -350,11 +355,19 @@ find_metric(struct tn_str name)
 /* Which of a map's pairs. */
 typedef bool choose_pair(struct tn_str name, const msgpack_object *value);
 
+/* A list of maps: a table of its own. */
+static bool
+is_rows(const msgpack_object *o)
+{
+	return o->type == MSGPACK_OBJECT_ARRAY && o->via.array.size > 0 &&
+	    o->via.array.ptr[0].type == MSGPACK_OBJECT_MAP;
+}
+
 static bool
 is_plain(struct tn_str name, const msgpack_object *value)
 {
 	(void)name;
-	return value->type != MSGPACK_OBJECT_MAP;
+	return value->type != MSGPACK_OBJECT_MAP && !is_rows(value);
 }
 
 static bool
@@ -443,10 +456,33 @@ put_pairs(FILE *out, const char *title, const msgpack_object *o, choose_pair *ch
 	return failed ? TN_ENOMEM : 0;
 }
 
+static int put_rows(FILE *out, const msgpack_object *o, const struct column *cols, size_t ncols);
+
+/* Where there are several: a row each, below the whole. */
+static int
+put_shards(FILE *out, const msgpack_object *o, const struct column *cols, size_t ncols)
+{
+	const msgpack_object *shards = ctl_get(o, "shards");
+
+	if (shards == NULL || !is_rows(shards))
+		return 0;
+	(void)fputc('\n', out);
+	return put_rows(out, shards, cols, ncols);
+}
+
 int
 ctl_show_status(FILE *out, const msgpack_object *o)
 {
-	return put_pairs(out, NULL, o, is_plain, false);
+	static const struct column cols[] = {
+		{ "shard", "SHARD", put_plain, true },
+		{ "state", "STATE", put_plain, false },
+		{ "uptime_seconds", "UP", put_seconds, true },
+		{ "generation", "GENERATION", put_plain, true },
+		{ "workers", "WORKERS", put_plain, true },
+	};
+	int rc = put_pairs(out, NULL, o, is_plain, false);
+
+	return rc != 0 ? rc : put_shards(out, o, cols, sizeof(cols) / sizeof(cols[0]));
 }
 
 /* Gauges, counters, and what has a label; of that what is not 0. */
@@ -477,7 +513,32 @@ put_metrics(FILE *out, const msgpack_object *o)
 int
 ctl_show_storage(FILE *out, const msgpack_object *o)
 {
-	return put_pairs(out, NULL, o, is_plain, false);
+	static const struct column cols[] = {
+		{ "shard", "SHARD", put_plain, true },
+		{ "state", "STATE", put_plain, false },
+		{ "commits", "COMMITS", put_plain, true },
+		{ "conflicts", "CONFLICTS", put_plain, true },
+	};
+	int rc = put_pairs(out, NULL, o, is_plain, false);
+
+	return rc != 0 ? rc : put_shards(out, o, cols, sizeof(cols) / sizeof(cols[0]));
+}
+
+static int
+put_shards_stats(FILE *out, const msgpack_object *o)
+{
+	static const struct column cols[] = {
+		{ "shard", "SHARD", put_plain, true },
+		{ "workers", "WORKERS", put_plain, true },
+		{ "connections", "CONNECTIONS", put_plain, true },
+		{ "connections_accepted", "ACCEPTED", put_plain, true },
+		{ "requests", "REQUESTS", put_plain, true },
+		{ "requests_5xx", "5xx", put_plain, true },
+		{ "requests_queued", "QUEUED", put_plain, true },
+		{ "error", "ERROR", put_plain, false },
+	};
+
+	return put_shards(out, o, cols, sizeof(cols) / sizeof(cols[0]));
 }
 
 int
@@ -513,7 +574,7 @@ ctl_show_stats(FILE *out, const msgpack_object *o)
 	(void)fputc('\n', out);
 	rc = put_table(out, cols, sizeof(cols) / sizeof(cols[0]), rows, n);
 	free(rows);
-	return rc;
+	return rc != 0 ? rc : put_shards_stats(out, o);
 }
 
 /* An array of maps, a row each. */
@@ -540,6 +601,7 @@ int
 ctl_show_workers(FILE *out, const msgpack_object *o)
 {
 	static const struct column cols[] = {
+		{ "shard", "SHARD", put_plain, true },
 		{ "pid", "PID", put_plain, true },
 		{ "generation", "GENERATION", put_plain, true },
 		{ "state", "STATE", put_plain, false },
@@ -551,7 +613,11 @@ ctl_show_workers(FILE *out, const msgpack_object *o)
 		{ "images", "IMAGES", put_plain, true },
 	};
 
-	return put_rows(out, o, cols, sizeof(cols) / sizeof(cols[0]));
+	/* The first column only where it tells something. */
+	size_t skip = o->type == MSGPACK_OBJECT_ARRAY && o->via.array.size > 0 &&
+	    ctl_get(&o->via.array.ptr[0], "shard") != NULL ? 0 : 1;
+
+	return put_rows(out, o, cols + skip, sizeof(cols) / sizeof(cols[0]) - skip);
 }
 
 int

@@ -79,6 +79,7 @@ struct sample {
 	uint64_t	 queued, running, connections, images, images_bytes;
 	uint64_t	 nstate[NSTATES];
 	struct tn_buf	 ended;		/* "cause n", those that are not 0 */
+	struct tn_buf	 silent;	/* "shard n: why", those that did not answer */
 	struct buckets	 total, queue;
 	struct contract	*contracts;	/* by name until they are shown */
 	struct worker	*workers;	/* the largest first */
@@ -91,6 +92,7 @@ sample_fini(struct sample *s)
 	free(s->contracts);
 	free(s->workers);
 	tn_buf_fini(&s->ended);
+	tn_buf_fini(&s->silent);
 	memset(s, 0, sizeof(*s));
 }
 
@@ -157,12 +159,38 @@ take_ended(const msgpack_object *stats, struct tn_buf *to)
 	}
 }
 
+/* A row that tells of a shard that did not answer, and of nothing else. */
+static bool
+is_silent(const msgpack_object *row)
+{
+	return ctl_get(row, "shard") != NULL && ctl_get(row, "error") != NULL;
+}
+
+static void
+take_silent(struct sample *s, const msgpack_object *shards)
+{
+	char why[TEXT_BYTES];
+	uint32_t i;
+
+	for (i = 0; shards != NULL && shards->type == MSGPACK_OBJECT_ARRAY &&
+	    i < shards->via.array.size; i++) {
+		const msgpack_object *row = &shards->via.array.ptr[i];
+
+		if (!is_silent(row))
+			continue;
+		copy_text(why, ctl_get(row, "error"));
+		tn_buf_printf(&s->silent, "%sshard %" PRId64 " %s", s->silent.len > 0 ? ", " : "",
+		    ctl_number(row, "shard"), why);
+	}
+}
+
 static int
 take_status(struct sample *s, const msgpack_object *o)
 {
 	copy_text(s->version, ctl_get(o, "version"));
 	copy_text(s->state, ctl_get(o, "state"));
 	copy_text(s->isolation, ctl_get(o, "isolation"));
+	take_silent(s, ctl_get(o, "shards"));
 	return take(o, "generation", &s->generation);
 }
 
@@ -202,13 +230,15 @@ take_contracts(struct sample *s, const msgpack_object *o)
 
 	if (o->type != MSGPACK_OBJECT_ARRAY)
 		return TN_EPROTO;
-	s->ncontracts = o->via.array.size;
-	if ((s->contracts = calloc(s->ncontracts + 1, sizeof(s->contracts[0]))) == NULL)
+	if ((s->contracts = calloc(o->via.array.size + 1, sizeof(s->contracts[0]))) == NULL)
 		return TN_ENOMEM;
-	for (i = 0; i < s->ncontracts; i++) {
+	for (i = 0; i < o->via.array.size; i++) {
 		const msgpack_object *m = &o->via.array.ptr[i];
-		struct contract *c = &s->contracts[i];
+		struct contract *c = &s->contracts[s->ncontracts];
 
+		if (is_silent(m))
+			continue;
+		s->ncontracts++;
 		copy_text(c->name, ctl_get(m, "contract"));
 		rc |= take(m, "requests", &c->requests);
 		rc |= take(m, "requests_5xx", &c->errors);
@@ -237,13 +267,15 @@ take_workers(struct sample *s, const msgpack_object *o)
 
 	if (o->type != MSGPACK_OBJECT_ARRAY)
 		return TN_EPROTO;
-	s->nworkers = o->via.array.size;
-	if ((s->workers = calloc(s->nworkers + 1, sizeof(s->workers[0]))) == NULL)
+	if ((s->workers = calloc(o->via.array.size + 1, sizeof(s->workers[0]))) == NULL)
 		return TN_ENOMEM;
-	for (i = 0; i < s->nworkers; i++) {
+	for (i = 0; i < o->via.array.size; i++) {
 		const msgpack_object *m = &o->via.array.ptr[i];
-		struct worker *w = &s->workers[i];
+		struct worker *w = &s->workers[s->nworkers];
 
+		if (is_silent(m))
+			continue;
+		s->nworkers++;
 		copy_text(w->state, ctl_get(m, "state"));
 		copy_text(w->contract, ctl_get(m, "contract"));
 		rc |= take(m, "pid", &w->pid);
@@ -435,6 +467,7 @@ draw_head(struct page *p, const struct sample *now, const struct sample *before,
 	if (p->rows > 0)
 		tn_buf_printf(b, "  (every %g s, q quits)", o->interval);
 	end_line(p);
+	tn_buf_printf(b, "%.*s", (int)now->silent.len, now->silent.p != NULL ? now->silent.p : "");
 	end_line(p);
 
 	tn_buf_puts(b, "requests/s");

@@ -14,6 +14,7 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_control.c %D%/sv_control.h \
 	%D%/sv_dispatch.c %D%/sv_dispatch.h \
 	%D%/sv_front.c %D%/sv_front.h \
+	%D%/sv_gather.c %D%/sv_gather.h \
 	%D%/sv_generation.c %D%/sv_generation.h \
 	%D%/sv_head.c %D%/sv_head.h \
 	%D%/sv_image.c %D%/sv_image.h \
@@ -26,6 +27,7 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_memory.c %D%/sv_memory.h \
 	%D%/sv_metrics.c %D%/sv_metrics.h \
 	%D%/sv_openmetrics.c %D%/sv_openmetrics.h \
+	%D%/sv_peers.c %D%/sv_peers.h \
 	%D%/sv_place.c %D%/sv_place.h \
 	%D%/sv_operation.c %D%/sv_operation.h \
 	%D%/sv_policy.c %D%/sv_policy.h \
@@ -37,10 +39,15 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_route.c %D%/sv_route.h \
 	%D%/sv_pool.c %D%/sv_pool.h \
 	%D%/sv_worker.c %D%/sv_worker.h \
+	%D%/shares.def \
+	%D%/sv_bucket.c %D%/sv_bucket.h \
 	%D%/sv_proto.h \
 	%D%/sv_request.c \
 	%D%/sv_request.h \
 	%D%/sv_seed.c %D%/sv_seed.h \
+	%D%/sv_shard.c %D%/sv_shard.h \
+	%D%/sv_shards.c %D%/sv_shards.h \
+	%D%/sv_text.c %D%/sv_text.h \
 	%D%/sv_stats.c \
 	%D%/sv_stats.h \
 	%D%/sv_storage.c %D%/sv_storage.h \
@@ -48,6 +55,7 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_child.c %D%/sv_child.h \
 	%D%/sv_compiler.c %D%/sv_compiler.h \
 	%D%/sv_config.c %D%/sv_config.h \
+	%D%/sv_cover.c %D%/sv_cover.h \
 	%D%/sv_daemon.c %D%/sv_daemon.h \
 	%D%/sv_gossip.c %D%/sv_gossip.h \
 	%D%/sv_inherit.c %D%/sv_inherit.h \

@@ -12,9 +12,15 @@
 
 #include "sv_listen.h"
 #include "sv_share.h"
+#include "sv_shards.h"
 #include "tn_err.h"
 
-#define LISTEN_MAX	64		/* the front's bound too */
+#define LISTEN_MAX	64
+/*
+ * Sockets of TCP addresses: an upgrade has each of them twice for a moment, and most
+ * systems allow a process 1024 descriptors.
+ */
+#define SOCKETS_MAX	256u
 
 void
 sv_config_init(struct sv_config *c)
@@ -172,6 +178,31 @@ check_listen(const char *name, const struct tn_list *addresses, size_t min, stru
 	return 0;
 }
 
+/* Each TCP address has a socket for each shard. */
+/* A contract's limits are each shard's: the one with the fewest workers must have room. */
+static int
+check_limits(const struct tn_options *o, struct tn_buf *err)
+{
+	unsigned n = sv_shards_count(o);
+
+	return sv_shares_check(o, sv_shards_part((uint64_t)o->workers_max, 1, n - 1, n), err);
+}
+
+static int
+check_shards(const struct tn_options *o, struct tn_buf *err)
+{
+	unsigned shards = sv_shards_count(o);
+	size_t i, n = 0;
+
+	for (i = 0; i < o->listen.n; i++)
+		n += strncmp(o->listen.v[i], "unix:", 5) != 0;
+	if (shards == 1 || n * shards <= SOCKETS_MAX)
+		return 0;
+	tn_buf_printf(err, "shards: %zu addresses to listen on and %u shards make more than %u "
+	    "sockets", n, shards, SOCKETS_MAX);
+	return TN_EINVAL;
+}
+
 int
 sv_config_load(const struct sv_config *c, struct tn_options **out, struct tn_buf *err)
 {
@@ -197,7 +228,9 @@ sv_config_load(const struct sv_config *c, struct tn_options **out, struct tn_buf
 	if (rc == 0)
 		rc = check_listen("metrics_listen", &o->metrics_listen, 0, err);
 	if (rc == 0)
-		rc = sv_shares_check(o, err);
+		rc = check_limits(o, err);
+	if (rc == 0)
+		rc = check_shards(o, err);
 	if (rc == 0 && c->daemon && strcmp(o->log, "stderr") == 0) {
 		char *syslog = strdup("syslog");
 

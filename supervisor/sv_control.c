@@ -16,8 +16,10 @@
 #include "sv_accept.h"
 #include "sv_contract.h"
 #include "sv_dispatch.h"
+#include "sv_gather.h"
 #include "sv_image.h"
 #include "sv_memory.h"
+#include "sv_peers.h"
 #include "sv_pool.h"
 #include "sv_stats.h"
 #include "sv_storage.h"
@@ -31,6 +33,7 @@
 #define CLIENTS_MAX	32u
 #define PENDING_MAX	256u		/* calls that are answered later */
 #define OUTPUT_MAX	(8u << 20)	/* a client that does not read is dropped */
+#define RECORD_MAX	(64u << 10)	/* of another shard's log */
 #define TAIL_MAX	(256u << 10)	/* records not read; more are left out, and counted */
 #define BACKUP_CHUNK	(1u << 20)	/* bytes of a backup in one answer */
 
@@ -39,8 +42,9 @@ struct client {
 	struct sv_control *ct;
 	struct bufferevent *bev;
 	struct tn_rpc_reader *reader;
+	bool		 shard;		/* the first one asks, for a client of its own */
 	/* who follows the log */
-	bool		 tail, json;
+	bool		 tail, json, relay;	/* relay: for others, who choose */
 	char		 contract[SV_CONTRACT_MAX + 1];	/* only this one's; or empty */
 	uint64_t	 lost;
 	int		 backup;	/* what it is being given; -1: nothing */
@@ -69,6 +73,8 @@ struct sv_control {
 	struct sv_storage *storage;
 	const struct sv_control_ops *ops;
 	void		*arg;
+	struct sv_peers	*peers;		/* NULL: there is one shard, or this is not the first */
+	struct sv_gather *gather;
 	unsigned	 nclients, npending, ntails;
 	TAILQ_HEAD(, client) clients;
 	TAILQ_HEAD(, pending) pending;
@@ -79,6 +85,63 @@ typedef void handler(struct client *cl, const struct tn_rpc_call *c);
 static void on_readable(struct bufferevent *bev, void *arg);
 static void on_client_event(struct bufferevent *bev, short what, void *arg);
 
+/* The first shard begins to hear the others' logs, or has heard enough. */
+static void
+relay_from(struct sv_control *ct, unsigned shard, bool on)
+{
+	struct tn_buf params = { 0 };
+	msgpack_packer pk;
+
+	tn_rpc_packer(&pk, &params);
+	msgpack_pack_array(&pk, 1);
+	msgpack_pack_map(&pk, 1);
+	tn_rpc_pack_key(&pk, "relay");
+	if (on)
+		msgpack_pack_true(&pk);
+	else
+		msgpack_pack_false(&pk);
+	if (!params.failed)
+		sv_peers_tell(ct->peers, shard, "tail", (struct tn_str){ params.p, params.len });
+	tn_buf_fini(&params);
+}
+
+static void
+relay_from_all(struct sv_control *ct, bool on)
+{
+	unsigned i;
+
+	if (ct->peers == NULL)
+		return;
+	for (i = 1; i < sv_peers_count(ct->peers); i++)
+		relay_from(ct, i, on);
+}
+
+static void on_log_line(void *arg, const struct tn_log_line *l);
+
+static void
+tail_begin(struct client *cl)
+{
+	if (cl->tail)
+		return;
+	cl->tail = true;
+	if (cl->ct->ntails++ > 0)
+		return;
+	tn_log_set_tap(on_log_line, cl->ct);
+	relay_from_all(cl->ct, true);
+}
+
+static void
+tail_end(struct client *cl)
+{
+	if (!cl->tail)
+		return;
+	cl->tail = false;
+	if (--cl->ct->ntails > 0)
+		return;
+	tn_log_set_tap(NULL, NULL);
+	relay_from_all(cl->ct, false);
+}
+
 static void
 client_free(struct client *cl)
 {
@@ -88,9 +151,9 @@ client_free(struct client *cl)
 		if (p->client == cl)
 			p->client = NULL;
 	TAILQ_REMOVE(&cl->ct->clients, cl, link);
-	cl->ct->nclients--;
-	if (cl->tail && --cl->ct->ntails == 0)
-		tn_log_set_tap(NULL, NULL);
+	if (!cl->shard)
+		cl->ct->nclients--;
+	tail_end(cl);
 	bufferevent_free(cl->bev);
 	tn_rpc_reader_free(&cl->reader);
 	tn_fd_close(&cl->backup);
@@ -115,6 +178,18 @@ refuse(struct client *cl, const struct tn_rpc_call *c, const char *message)
 	tn_rpc_packer(&pk, &out);
 	tn_rpc_pack_error(&pk, c->id, message);
 	client_send(cl, c->notify, &out);
+}
+
+/* A list, which has no other bound than what there is. */
+static void
+send_list(struct client *cl, const struct tn_rpc_call *c, struct tn_buf *out)
+{
+	if (!cl->shard || out->len <= SV_PEERS_ANSWER_MAX) {
+		client_send(cl, c->notify, out);
+		return;
+	}
+	tn_buf_fini(out);
+	refuse(cl, c, "has too much to tell");
 }
 
 /* -- calls that are answered later ------------------------------------------- */
@@ -159,6 +234,29 @@ pending_answer(struct pending *p, const char *error, const char *key, uint64_t n
 			msgpack_pack_map(&pk, 1);
 			tn_rpc_pack_key(&pk, key);
 			msgpack_pack_uint64(&pk, n);
+		}
+		client_send(p->client, p->notify, &out);
+	}
+	free(p);
+}
+
+/* All shards have answered, or had their time. */
+static void
+on_gathered(void *arg, const char *error, const struct tn_buf *result)
+{
+	struct pending *p = arg;
+	struct tn_buf out = { 0 };
+	msgpack_packer pk;
+
+	TAILQ_REMOVE(&p->ct->pending, p, link);
+	p->ct->npending--;
+	if (p->client != NULL) {
+		tn_rpc_packer(&pk, &out);
+		if (error != NULL)
+			tn_rpc_pack_error(&pk, p->id, error);
+		else {
+			tn_rpc_pack_result(&pk, p->id);
+			tn_buf_append(&out, result->p, result->len);
 		}
 		client_send(p->client, p->notify, &out);
 	}
@@ -519,7 +617,7 @@ on_workers(struct client *cl, const struct tn_rpc_call *c)
 	sv_pool_each(pool, count_worker, &k);
 	msgpack_pack_array(&pk, k.n);
 	sv_pool_each(pool, pack_worker, &k);
-	client_send(cl, c->notify, &out);
+	send_list(cl, c, &out);
 }
 
 static const char *
@@ -577,7 +675,7 @@ on_contracts(struct client *cl, const struct tn_rpc_call *c)
 	sv_contracts_each(cs, count_contract, &k);
 	msgpack_pack_array(&pk, k.n);
 	sv_contracts_each(cs, pack_contract, &k);
-	client_send(cl, c->notify, &out);
+	send_list(cl, c, &out);
 }
 
 static void
@@ -685,6 +783,20 @@ tell_lost(struct client *cl)
 	cl->lost = 0;
 }
 
+static void
+tell_relay(struct client *cl, const struct tn_log_line *l)
+{
+	struct tn_buf out = { 0 };
+	msgpack_packer pk;
+
+	tn_rpc_packer(&pk, &out);
+	tn_rpc_pack_notification(&pk, "record", 3);
+	tn_rpc_pack_key(&pk, l->contract);
+	tn_rpc_pack_str(&pk, l->log);
+	tn_rpc_pack_str(&pk, l->json);
+	client_send(cl, false, &out);
+}
+
 /* Called in the middle of whatever makes a record: it only appends, and never waits. */
 static void
 on_log_line(void *arg, const struct tn_log_line *l)
@@ -693,15 +805,45 @@ on_log_line(void *arg, const struct tn_log_line *l)
 	struct client *cl;
 
 	TAILQ_FOREACH(cl, &ct->clients, link) {
-		if (!cl->tail || (cl->contract[0] != '\0' && strcmp(cl->contract, l->contract) != 0))
+		if (!cl->tail || (cl->contract[0] != '\0' &&
+		    strcmp(cl->contract, l->contract) != 0))
 			continue;
 		if (evbuffer_get_length(bufferevent_get_output(cl->bev)) > TAIL_MAX) {
 			cl->lost++;
 			continue;
 		}
 		tell_lost(cl);
-		tell(cl, "log", cl->json ? &l->json : &l->log, 0);
+		if (cl->relay)
+			tell_relay(cl, l);
+		else
+			tell(cl, "log", cl->json ? &l->json : &l->log, 0);
 	}
+}
+
+static bool
+text_of(const msgpack_object *o, struct tn_str *s)
+{
+	*s = (struct tn_str){ o->via.str.ptr, o->via.str.size };
+	return o->type == MSGPACK_OBJECT_STR && s->len <= RECORD_MAX;
+}
+
+void
+sv_control_said(struct sv_control *ct, struct tn_str what, const msgpack_object *params)
+{
+	const msgpack_object_array *a = &params->via.array;
+	char contract[SV_CONTRACT_MAX + 1];
+	struct tn_log_line l;
+	struct client *cl;
+
+	if (tn_str_is(what, "record") && a->size == 3 && take_str(&a->ptr[0], contract,
+	    sizeof(contract)) && text_of(&a->ptr[1], &l.log) && text_of(&a->ptr[2], &l.json)) {
+		l.contract = contract;
+		on_log_line(ct, &l);
+	} else if (tn_str_is(what, "lost") && a->size == 1 &&
+	    a->ptr[0].type == MSGPACK_OBJECT_POSITIVE_INTEGER)
+		TAILQ_FOREACH(cl, &ct->clients, link)
+			if (cl->tail)
+				cl->lost += a->ptr[0].via.u64;
 }
 
 /* It has read all: who was too slow hears of it, also when nothing follows. */
@@ -719,7 +861,7 @@ on_tail(struct client *cl, const struct tn_rpc_call *c)
 	const msgpack_object_map *m;
 	char contract[SV_CONTRACT_MAX + 1] = "";
 	struct tn_buf out = { 0 };
-	bool json = false;
+	bool json = false, relay = false, follow = true;
 	msgpack_packer pk;
 	char key[16];
 	size_t i;
@@ -736,7 +878,11 @@ on_tail(struct client *cl, const struct tn_rpc_call *c)
 			key[0] = '\0';
 		if (strcmp(key, "json") == 0 && v->type == MSGPACK_OBJECT_BOOLEAN)
 			json = v->via.boolean;
-		else if (strcmp(key, "contract") != 0 ||
+		else if (cl->shard && strcmp(key, "relay") == 0 &&
+		    v->type == MSGPACK_OBJECT_BOOLEAN) {
+			relay = true;
+			follow = v->via.boolean;
+		} else if (strcmp(key, "contract") != 0 ||
 		    !take_str(v, contract, sizeof(contract)) || !sv_contract_id_ok(contract)) {
 			refuse(cl, c, "tail: contract is a contract's identifier, json a boolean");
 			return;
@@ -747,13 +893,14 @@ on_tail(struct client *cl, const struct tn_rpc_call *c)
 	msgpack_pack_true(&pk);
 	client_send(cl, c->notify, &out);
 	cl->json = json;
+	cl->relay = relay;
 	strcpy(cl->contract, contract);
-	if (cl->tail)
+	if (!follow) {
+		tail_end(cl);
 		return;
-	cl->tail = true;
+	}
 	bufferevent_setcb(cl->bev, on_readable, on_writable, on_client_event, cl);
-	if (cl->ct->ntails++ == 0)
-		tn_log_set_tap(on_log_line, cl->ct);
+	tail_begin(cl);
 }
 
 static void
@@ -836,6 +983,23 @@ on_stop(struct client *cl, const struct tn_rpc_call *c)
 	on_drain(cl, c);
 }
 
+/* Have all shards answer. */
+static void
+gather(struct client *cl, const struct tn_rpc_call *c)
+{
+	struct pending *p = pending_new(cl, c);
+	int rc;
+
+	if (p == NULL)
+		return;
+	rc = sv_gather_ask(cl->ct->gather, c->method, c->params, on_gathered, p);
+	if (rc == TN_ELIMIT)
+		pending_answer(p, "too much is being asked of the shards, or this is too long",
+		    NULL, 0);
+	else if (rc != 0)
+		pending_answer(p, tn_strerror(rc), NULL, 0);
+}
+
 static void
 handle(struct client *cl, const struct tn_rpc_call *c)
 {
@@ -848,6 +1012,10 @@ handle(struct client *cl, const struct tn_rpc_call *c)
 	};
 	size_t i;
 
+	if (cl->ct->gather != NULL && !cl->shard && sv_gather_wants(c->method, c->params)) {
+		gather(cl, c);
+		return;
+	}
 	for (i = 0; i < sizeof(table) / sizeof(table[0]); i++)
 		if (tn_str_is(c->method, table[i].name)) {
 			table[i].fn(cl, c);
@@ -896,16 +1064,16 @@ on_client_event(struct bufferevent *bev, short what, void *arg)
 }
 
 static void
-on_accept(void *arg, int fd)
+add_client(struct sv_control *ct, int fd, bool shard)
 {
-	struct sv_control *ct = arg;
 	struct client *cl;
 
-	if (ct->nclients >= CLIENTS_MAX || (cl = calloc(1, sizeof(*cl))) == NULL) {
+	if ((!shard && ct->nclients >= CLIENTS_MAX) || (cl = calloc(1, sizeof(*cl))) == NULL) {
 		close(fd);
 		return;
 	}
 	cl->ct = ct;
+	cl->shard = shard;
 	cl->backup = -1;
 	cl->reader = tn_rpc_reader_new();
 	cl->bev = bufferevent_socket_new(ct->base, fd, BEV_OPT_CLOSE_ON_FREE);
@@ -919,9 +1087,36 @@ on_accept(void *arg, int fd)
 		return;
 	}
 	TAILQ_INSERT_TAIL(&ct->clients, cl, link);
-	ct->nclients++;
+	ct->nclients += !shard;
 	bufferevent_setcb(cl->bev, on_readable, NULL, on_client_event, cl);
 	bufferevent_enable(cl->bev, EV_READ | EV_WRITE);
+}
+
+static void
+on_accept(void *arg, int fd)
+{
+	add_client(arg, fd, false);
+}
+
+void
+sv_control_connect(struct sv_control *ct, int *fd)
+{
+	add_client(ct, *fd, true);
+	*fd = -1;
+}
+
+void
+sv_control_set_shards(struct sv_control *ct, struct sv_peers *peers, struct sv_gather *gather_)
+{
+	ct->peers = peers;
+	ct->gather = gather_;
+}
+
+void
+sv_control_greet(struct sv_control *ct, unsigned shard)
+{
+	if (ct->peers != NULL && ct->ntails > 0 && shard > 0)
+		relay_from(ct, shard, true);
 }
 
 int

@@ -8,9 +8,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <msgpack.h>
+
+#include "tn_str.h"
+
 struct event_base;
 struct sv_control;
 struct sv_dispatch;
+struct sv_gather;
+struct sv_peers;
 struct sv_stats;
 struct sv_storage;
 struct tn_options;
@@ -34,6 +40,21 @@ void sv_control_free(struct sv_control **ct);
 
 /* What `storage` and `backup` are about (borrowed); without, they are refused. */
 void sv_control_set_storage(struct sv_control *ct, struct sv_storage *storage);
+
+/*
+ * The first of several shards: what is asked of the server is asked of all (borrowed).
+ * Who follows the log follows the others', too: what they say (sv_peers_said) comes here.
+ */
+void sv_control_set_shards(struct sv_control *ct, struct sv_peers *peers,
+    struct sv_gather *gather);
+void sv_control_said(struct sv_control *ct, struct tn_str what, const msgpack_object *params);
+/* A shard is there (again): the first one may have to ask it for its log. */
+void sv_control_greet(struct sv_control *ct, unsigned shard);
+/*
+ * A stream from the first shard, or of its own (*fd is taken): it is answered for this
+ * shard alone.
+ */
+void sv_control_connect(struct sv_control *ct, int *fd);
 
 /* Begin to accept clients; -1: no memory.  Accept no more: another server does. */
 int sv_control_open(struct sv_control *ct);

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,13 +24,16 @@
 #include "sv_contract.h"
 #include "sv_control.h"
 #include "sv_dispatch.h"
+#include "sv_gather.h"
 #include "sv_http.h"
 #include "sv_lmdb.h"
 #include "sv_lower.h"
 #include "sv_metrics.h"
 #include "sv_operation.h"
+#include "sv_peers.h"
 #include "sv_pool.h"
 #include "sv_proto.h"
+#include "sv_shards.h"
 #include "sv_stats.h"
 #include "sv_storage.h"
 #include "tn_clock.h"
@@ -37,13 +41,19 @@
 #include "tn_log.h"
 #include "tn_options.h"
 
-#define LISTEN_MAX	64
+#define LISTEN_MAX	1024	/* those of shards that are not there included */
 #define CONFIG_MAX	(1u << 20)
 #define TEXT_MAX	4096	/* of the master's explanations */
 #define MASTER_WAIT_MS	5000	/* the master reads its socket within it, or is stuck */
 
+struct listening {
+	uint64_t	 number;	/* the master's */
+	int		 fd;
+};
+
 static struct front {
 	int		 master;
+	unsigned	 shard, shards;	/* which one we are, of how many */
 	struct event_base *base;
 	struct event	*ev_master, *ev_drain;
 	struct tn_options *opt;
@@ -56,14 +66,18 @@ static struct front {
 	struct sv_client *client;
 	struct sv_metrics *metrics;
 	struct sv_control *control;
+	struct sv_peers	*peers;		/* of the first shard; it is one of them */
+	struct sv_gather *gather;
 	int		 contracts, control_fd, state_dir, client_fd;
-	int		 listen[LISTEN_MAX], listen_metrics[LISTEN_MAX];
+	struct listening listen[LISTEN_MAX];
+	int		 listen_metrics[LISTEN_MAX];
 	unsigned	 nlisten, nlisten_metrics;
 	bool		 held;		/* another server serves: accept nothing before SERVE */
 	bool		 ready, draining, retiring;
 	bool		 http_drained, client_drained;
 	int		 status;
-} front = { .master = -1, .contracts = -1, .control_fd = -1, .state_dir = -1, .client_fd = -1 };
+} front = { .master = -1, .shards = 1, .contracts = -1, .control_fd = -1, .state_dir = -1,
+    .client_fd = -1 };
 
 static void
 finish(int status)
@@ -88,7 +102,7 @@ tell_master(enum sv_msg_type type, uint64_t arg)
 
 /* -- configuration ------------------------------------------------------------ */
 
-/* The options in the file (closed); NULL: they make no sense, which is the master's bug. */
+/* Our part of what the file has (closed); NULL: it makes no sense, which is the master's bug. */
 static struct tn_options *
 read_options(int *fd)
 {
@@ -108,6 +122,8 @@ read_options(int *fd)
 		    err.p != NULL ? err.p : "");
 		tn_options_free(&o);
 	}
+	if (o != NULL)
+		sv_shards_divide(o, front.shard, front.shards);
 	tn_buf_fini(&err);
 	free(text);
 	return o;
@@ -116,7 +132,11 @@ read_options(int *fd)
 static void
 open_log(int fd)
 {
-	tn_log_open("front", strcmp(front.opt->log, "syslog") == 0 ? -1 : fd,
+	char name[16] = "front";
+
+	if (front.shards > 1)
+		(void)snprintf(name, sizeof(name), "front %u", front.shard);
+	tn_log_open(name, strcmp(front.opt->log, "syslog") == 0 ? -1 : fd,
 	    (enum tn_log_level)front.opt->log_level, (enum tn_log_format)front.opt->log_format);
 }
 
@@ -247,6 +267,35 @@ retire(void)
 	sv_client_retire(front.client, on_client_drained, NULL);
 }
 
+/* A shard is not there that should accept on it. */
+static void
+cover(uint64_t number, int *fd)
+{
+	if (!front.ready || front.draining || front.nlisten == LISTEN_MAX)
+		return;
+	if (sv_http_listen(front.http, *fd) != 0) {
+		tn_log(TN_LOG_ERROR, "cannot listen for another shard: %s", strerror(errno));
+		return;
+	}
+	front.listen[front.nlisten++] = (struct listening){ number, *fd };
+	*fd = -1;
+}
+
+static void
+uncover(uint64_t number)
+{
+	unsigned i;
+
+	if (front.draining)
+		return;
+	for (i = 0; i < front.nlisten; i++)
+		if (front.listen[i].number == number) {
+			sv_http_unlisten(front.http, front.listen[i].fd);
+			front.listen[i] = front.listen[--front.nlisten];
+			return;
+		}
+}
+
 /* -- what the dispatcher, the compiler's client and the control socket ask for ----- */
 
 static void
@@ -265,10 +314,10 @@ serve(void)
 	unsigned i;
 
 	for (i = 0; i < front.nlisten; i++)
-		if (sv_http_listen(front.http, front.listen[i]) != 0)
+		if (sv_http_listen(front.http, front.listen[i].fd) != 0)
 			tn_fatal(TN_EXIT_FAILURE, "cannot listen: %s", strerror(errno));
 	if (sv_client_listen(front.client, &front.client_fd) != 0 ||
-	    (front.held && sv_control_open(front.control) != 0))
+	    (front.held && front.shard == 0 && sv_control_open(front.control) != 0))
 		tn_fatal(TN_EXIT_FAILURE, "out of memory");
 	if (front.held)
 		listen_for_metrics();
@@ -361,6 +410,46 @@ static const struct sv_control_ops control_ops = {
 	.reload = want_reload, .upgrade = want_upgrade, .drain = want_drain, .state = state,
 };
 
+/* -- other shards ------------------------------------------------------------------ */
+
+static void
+on_said(void *arg, struct tn_str what, const msgpack_object *params)
+{
+	(void)arg;
+	sv_control_said(front.control, what, params);
+}
+
+/* The way to another shard is there (again): we ask there, or are asked. */
+static void
+meet(unsigned shard, int *fd)
+{
+	if (front.peers == NULL) {
+		sv_control_connect(front.control, fd);
+		return;
+	}
+	sv_gather_renewed(front.gather, shard);
+	sv_peers_connect(front.peers, shard, fd);
+	sv_control_greet(front.control, shard);
+}
+
+/* The first shard asks itself as it asks the others. */
+static void
+gather_shards(void)
+{
+	int pair[2];
+
+	if (front.shards == 1 || front.shard != 0)
+		return;
+	if ((front.peers = sv_peers_new(front.base, front.shards, on_said, NULL)) == NULL ||
+	    (front.gather = sv_gather_new(front.peers)) == NULL ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0)
+		tn_fatal(TN_EXIT_FAILURE, "cannot ask other shards: %s", strerror(errno));
+	sv_peers_connect(front.peers, 0, &pair[0]);
+	sv_control_connect(front.control, &pair[1]);
+	sv_control_set_shards(front.control, front.peers, front.gather);
+	sv_metrics_set_gather(front.metrics, front.gather);
+}
+
 /* -- the master ------------------------------------------------------------------- */
 
 /* One message; false: the master is gone, or mad. */
@@ -427,6 +516,17 @@ on_message(const struct sv_msg *m, int *fds, int nfds)
 		if (front.held)
 			serve();
 		break;
+	case SV_MSG_LISTEN:
+		if (nfds == 1)
+			cover(m->arg, &fds[0]);
+		break;
+	case SV_MSG_PEER:
+		if (nfds == 1)
+			meet((unsigned)m->arg, &fds[0]);
+		break;
+	case SV_MSG_UNLISTEN:
+		uncover(m->arg);
+		break;
 	case SV_MSG_UPGRADE:
 		sv_control_upgraded(front.control, m->status == 0 ? NULL :
 		    read_text(&fds[0], text, "the log says why"), m->arg);
@@ -460,11 +560,11 @@ on_master(evutil_socket_t sock, short what, void *arg)
 	} while (m.type != 0);
 }
 
-/* START, LISTEN ..., LISTEN_END. */
+/* START, SHARD, LISTEN ..., LISTEN_END. */
 static void
 receive_start(void)
 {
-	int fds[TN_FD_PASS_MAX + 1], nfds;
+	int fds[TN_FD_PASS_MAX + 1], nfds, options_fd;
 	struct sv_msg m = { 0 };
 
 	if (!receive(&m, fds, &nfds) || m.type != SV_MSG_START || nfds != 5)
@@ -474,23 +574,27 @@ receive_start(void)
 	front.state_dir = fds[3];
 	front.client_fd = fds[4];
 	front.held = m.arg == 1;
-	front.opt = read_options(&fds[0]);
-	if (front.opt == NULL)
-		exit(TN_EXIT_FAILURE);
-	open_log(STDERR_FILENO);
+	options_fd = fds[0];
 	for (;;) {
 		if (!receive(&m, fds, &nfds))
 			tn_fatal(TN_EXIT_FAILURE, "the master is gone");
 		if (m.type == SV_MSG_LISTEN_END)
 			break;
-		if (m.type == SV_MSG_LISTEN && nfds == 1 && front.nlisten < LISTEN_MAX)
-			front.listen[front.nlisten++] = fds[0];
+		if (m.type == SV_MSG_SHARD && m.status > 1 && m.status <= (int)SV_SHARDS_MAX &&
+		    m.arg < (uint64_t)m.status) {
+			front.shard = (unsigned)m.arg;
+			front.shards = (unsigned)m.status;
+		} else if (m.type == SV_MSG_LISTEN && nfds == 1 && front.nlisten < LISTEN_MAX)
+			front.listen[front.nlisten++] = (struct listening){ m.arg, fds[0] };
 		else if (m.type == SV_MSG_LISTEN_METRICS && nfds == 1 &&
 		    front.nlisten_metrics < LISTEN_MAX)
 			front.listen_metrics[front.nlisten_metrics++] = fds[0];
 		else
 			tn_fatal(TN_EXIT_FAILURE, "unexpected message %u from the master", m.type);
 	}
+	if ((front.opt = read_options(&options_fd)) == NULL)
+		exit(TN_EXIT_FAILURE);
+	open_log(STDERR_FILENO);
 }
 
 /*
@@ -552,11 +656,13 @@ sv_front_main(int master_fd)
 		    front.dispatch, &front.stats, &control_ops, NULL);
 	if (front.control != NULL)
 		sv_control_set_storage(front.control, front.storage);
+	if (front.control != NULL)
+		gather_shards();
 	front.ev_master = event_new(front.base, front.master, EV_READ | EV_PERSIST, on_master,
 	    NULL);
 	front.ev_drain = evtimer_new(front.base, on_drain_timeout, NULL);
 	if (front.control == NULL || front.ev_master == NULL || front.ev_drain == NULL ||
-	    (!front.held && sv_control_open(front.control) != 0))
+	    (!front.held && front.shard == 0 && sv_control_open(front.control) != 0))
 		tn_fatal(TN_EXIT_FAILURE, "out of memory");
 	tn_fd_nonblock(front.master);
 	event_add(front.ev_master, NULL);

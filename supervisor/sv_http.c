@@ -336,16 +336,31 @@ sv_http_listen(struct sv_http *h, int fd)
 }
 
 static void
-close_listeners(struct sv_http *h)
+close_listener(struct sv_http_listener *l)
+{
+	TAILQ_REMOVE(&l->h->listeners, l, link);
+	event_free(l->ev);
+	close(l->fd);
+	free(l);
+}
+
+void
+sv_http_unlisten(struct sv_http *h, int fd)
 {
 	struct sv_http_listener *l;
 
-	while ((l = TAILQ_FIRST(&h->listeners)) != NULL) {
-		TAILQ_REMOVE(&h->listeners, l, link);
-		event_free(l->ev);
-		close(l->fd);
-		free(l);
-	}
+	TAILQ_FOREACH(l, &h->listeners, link)
+		if (l->fd == fd) {
+			close_listener(l);
+			return;
+		}
+}
+
+static void
+close_listeners(struct sv_http *h)
+{
+	while (!TAILQ_EMPTY(&h->listeners))
+		close_listener(TAILQ_FIRST(&h->listeners));
 }
 
 /* -- beginning and end ------------------------------------------------------------ */

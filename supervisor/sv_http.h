@@ -24,6 +24,9 @@ struct sv_http *sv_http_new(struct event_base *base, const struct tn_options *op
 /* Answer on a listening socket, TCP or Unix.  It is ours then; not on failure. */
 int sv_http_listen(struct sv_http *h, int fd);
 
+/* Answer there no more; it is closed. */
+void sv_http_unlisten(struct sv_http *h, int fd);
+
 /* The options were changed in place. */
 void sv_http_reload(struct sv_http *h);
 

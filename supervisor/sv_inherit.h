@@ -22,7 +22,7 @@
 struct sv_address;
 
 #define SV_INHERIT_FD	3
-#define SV_INHERIT_MAX	128
+#define SV_INHERIT_MAX	1024
 #define SV_INHERIT_VAR	"TANA_INHERIT"
 
 /* The words. */

@@ -17,6 +17,7 @@
 #include "sv_inherit.h"
 #include "tn_err.h"
 #include "tn_fd.h"
+#include "tn_log.h"
 
 #define BACKLOG	4096
 
@@ -157,17 +158,28 @@ explain_bind(const struct sockaddr_storage *sa, int error)
 	}
 }
 
+/*
+ * Another socket may be bound to the same address: by us, or by another process of our
+ * user, so only where it is wanted.  The first one is bound without it, and so refused
+ * where anybody listens.
+ */
 static int
-listen_tcp(struct sv_listener *l, const struct sv_address *a, const char *text, struct tn_buf *err)
+let_share(int fd)
+{
+	const int on = 1;
+
+	return setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+}
+
+/* another: the address has a socket of ours already.  l->silent: bind it, no more. */
+static int
+listen_tcp(struct sv_listener *l, const struct sv_address *a, const char *text, bool another,
+    bool shards, struct tn_buf *err)
 {
 	const int on = 1, v6only = !a->both;
 	struct sv_address any;
 	int fd, error;
 
-	if ((l->fd = sv_inherit_socket(a, &l->activated)) >= 0) {
-		l->shared = sv_inherit_upgrade();
-		return 0;
-	}
 	fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 && errno == EAFNOSUPPORT && a->both) {
 		/* A kernel without IPv6: what is left of "all addresses". */
@@ -177,16 +189,19 @@ listen_tcp(struct sv_listener *l, const struct sv_address *a, const char *text, 
 		in->sin_family = AF_INET;
 		in->sin_port = ((const struct sockaddr_in6 *)&a->sa)->sin6_port;
 		any.len = sizeof(*in);
-		return listen_tcp(l, &any, text, err);
+		return listen_tcp(l, &any, text, another, shards, err);
 	}
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+	    (another && let_share(fd) != 0) ||
 	    (a->sa.ss_family == AF_INET6 &&
 	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof(v6only)) != 0)) {
 		tn_buf_printf(err, "cannot make a socket for %s: %s", text, strerror(errno));
 		tn_fd_close(&fd);
 		return TN_ESYS;
 	}
-	if (bind(fd, (const struct sockaddr *)&a->sa, a->len) != 0 || listen(fd, BACKLOG) != 0) {
+	if (bind(fd, (const struct sockaddr *)&a->sa, a->len) != 0 ||
+	    (shards && !another && let_share(fd) != 0) ||
+	    (!l->silent && listen(fd, BACKLOG) != 0)) {
 		error = errno;
 		tn_buf_printf(err, "cannot listen on %s: %s", text, explain_bind(&a->sa, error));
 		tn_fd_close(&fd);
@@ -259,7 +274,7 @@ sv_listen_unix(struct sv_listener *l, const char *path, mode_t mode, struct tn_b
 	mode_t mask;
 	int fd, error, rc;
 
-	*l = (struct sv_listener){ .fd = -1 };
+	*l = (struct sv_listener){ .fd = -1, .of = 1, .cover = -1 };
 	memset(&a, 0, sizeof(a));
 	if ((rc = parse_unix(&a, path, err)) != 0)
 		return rc;
@@ -302,10 +317,118 @@ sv_listen_unix(struct sv_listener *l, const char *path, mode_t mode, struct tn_b
 	return 0;
 }
 
-int
-sv_listen_open(struct sv_listeners *ls, const struct tn_list *addresses, struct tn_buf *err)
+/* Room for one more, which counts once ls->n is raised. */
+static struct sv_listener *
+next_listener(struct sv_listeners *ls, struct tn_buf *err)
 {
+	struct sv_listener *v = reallocarray(ls->v, ls->n + 1, sizeof(*v));
+
+	if (v == NULL) {
+		tn_buf_puts(err, "out of memory");
+		return NULL;
+	}
+	ls->v = v;
+	v[ls->n] = (struct sv_listener){ .fd = -1, .cover = -1 };
+	return &v[ls->n];
+}
+
+/* Where one really is (port 0): the others are to be there, too. */
+static int
+bound_address(const struct sv_listener *l, struct sv_address *a, struct tn_buf *err)
+{
+	a->len = sizeof(a->sa);
+	if (getsockname(l->fd, (struct sockaddr *)&a->sa, &a->len) == 0)
+		return 0;
+	tn_buf_printf(err, "where a socket is bound cannot be found out: %s", strerror(errno));
+	return TN_ESYS;
+}
+
+/* All sockets of the address that we were started with. */
+static int
+take_inherited(struct sv_listeners *ls, struct sv_address *a, struct tn_buf *err)
+{
+	struct sv_listener *l;
+	size_t first = ls->n;
+	int rc;
+
+	for (;;) {
+		if ((l = next_listener(ls, err)) == NULL)
+			return TN_ENOMEM;
+		if ((l->fd = sv_inherit_socket(a, &l->activated)) < 0)
+			return 0;
+		l->shared = sv_inherit_upgrade();
+		if (ls->n++ == first && (rc = bound_address(l, a, err)) != 0)
+			return rc;
+	}
+}
+
+static int
+open_tcp(struct sv_listeners *ls, struct sv_address *a, const char *text, unsigned shards,
+    struct tn_buf *err)
+{
+	size_t first = ls->n, had;
+	struct sv_listener *l;
+	struct tn_buf why = { 0 };
+	int rc;
+
+	if ((rc = take_inherited(ls, a, err)) != 0)
+		return rc;
+	had = ls->n - first;
+	if (had > 0 && shards > had) {
+		/* What systemd bound is not for us to add to. */
+		if (ls->v[first].activated)
+			return 0;
+		for (size_t i = first; i < ls->n; i++)
+			(void)let_share(ls->v[i].fd);
+	}
+	while (ls->n - first < shards) {
+		if ((l = next_listener(ls, err)) == NULL)
+			return TN_ENOMEM;
+		if (ls->n > first && (rc = bound_address(&ls->v[first], a, err)) != 0)
+			return rc;
+		l->silent = had > 0;
+		if ((rc = listen_tcp(l, a, text, ls->n > first, shards > 1, &why)) != 0) {
+			/* An upgrade does not fail for it: shards share what there is. */
+			if (had > 0)
+				tn_log(TN_LOG_WARN, "no socket of its own for each shard: %.*s",
+				    (int)why.len, why.p != NULL ? why.p : "");
+			else
+				tn_buf_putstr(err, (struct tn_str){ why.p, why.len });
+			tn_buf_fini(&why);
+			return had > 0 ? 0 : rc;
+		}
+		ls->n++;
+	}
+	return 0;
+}
+
+static int
+open_address(struct sv_listeners *ls, const char *text, unsigned shards, struct tn_buf *err)
+{
+	size_t first = ls->n, i;
+	struct sv_listener *l;
 	struct sv_address a;
+	int rc;
+
+	if ((rc = sv_address_parse(&a, text, err)) != 0)
+		return rc;
+	if (a.sa.ss_family != AF_UNIX)
+		rc = open_tcp(ls, &a, text, shards, err);
+	else if ((l = next_listener(ls, err)) == NULL)
+		rc = TN_ENOMEM;
+	else if ((rc = sv_listen_unix(l, text + 5, 0666, err)) == 0)
+		ls->n++;
+	for (i = first; i < ls->n; i++) {
+		ls->v[i].nth = (unsigned)(i - first);
+		ls->v[i].of = (unsigned)(ls->n - first);
+	}
+	return rc;
+}
+
+int
+sv_listen_open_shards(struct sv_listeners *ls, const struct tn_list *addresses, unsigned shards,
+    struct tn_buf *err)
+{
 	size_t i;
 	int rc;
 
@@ -314,26 +437,43 @@ sv_listen_open(struct sv_listeners *ls, const struct tn_list *addresses, struct 
 		tn_buf_puts(err, "listen: no address is given");
 		return TN_EINVAL;
 	}
-	if ((ls->v = calloc(addresses->n, sizeof(*ls->v))) == NULL) {
-		tn_buf_puts(err, "out of memory");
-		return TN_ENOMEM;
-	}
-	for (i = 0; i < addresses->n; i++) {
-		ls->v[i].fd = -1;
-		if ((rc = sv_address_parse(&a, addresses->v[i], err)) != 0)
-			goto fail;
-		if (a.sa.ss_family == AF_UNIX)
-			rc = sv_listen_unix(&ls->v[i], addresses->v[i] + 5, 0666, err);
-		else
-			rc = listen_tcp(&ls->v[i], &a, addresses->v[i], err);
-		if (rc != 0)
-			goto fail;
-		ls->n++;
+	for (i = 0; i < addresses->n; i++)
+		if ((rc = open_address(ls, addresses->v[i], shards, err)) != 0) {
+			sv_listen_close(ls);
+			return rc;
+		}
+	return 0;
+}
+
+int
+sv_listen_open(struct sv_listeners *ls, const struct tn_list *addresses, struct tn_buf *err)
+{
+	return sv_listen_open_shards(ls, addresses, 1, err);
+}
+
+int
+sv_listen_begin(struct sv_listeners *ls, struct tn_buf *err)
+{
+	size_t i;
+
+	for (i = 0; i < ls->n; i++) {
+		if (!ls->v[i].silent)
+			continue;
+		if (listen(ls->v[i].fd, BACKLOG) != 0) {
+			tn_buf_puts(err, "cannot listen on ");
+			sv_address_print(ls->v[i].fd, err);
+			tn_buf_printf(err, ": %s", strerror(errno));
+			return TN_ESYS;
+		}
+		ls->v[i].silent = false;
 	}
 	return 0;
-fail:
-	sv_listen_close(ls);
-	return rc;
+}
+
+bool
+sv_listener_is_for(const struct sv_listener *l, unsigned n, unsigned shards)
+{
+	return l->nth % shards == n || (l->of <= n && n % l->of == l->nth);
 }
 
 bool

@@ -1,5 +1,10 @@
 /*
  * sv_listen.h - the sockets that the master binds: HTTP and control.
+ *
+ * With several shards (sv_shards.h) a TCP address has a socket for each, among which
+ * the kernel spreads connections (SO_REUSEPORT).  An address that has more sockets than
+ * there are shards keeps them, as closing one resets what waits in its queue; where
+ * there are fewer (Unix sockets, systemd's: one), shards accept on the same one.
  */
 #ifndef SV_LISTEN_H
 #define SV_LISTEN_H
@@ -32,6 +37,9 @@ struct sv_listener {
 	ino_t		 ino;
 	bool		 shared;	/* a server before us has it too: its path stays */
 	bool		 activated;	/* systemd's: no path of ours */
+	unsigned	 nth, of;	/* which one of its address's sockets, from 0 */
+	bool		 silent;	/* bound, but does not listen yet */
+	int		 cover;		/* the shard that accepts in its own's place; -1: none */
 };
 
 struct sv_listeners {
@@ -45,6 +53,16 @@ struct sv_listeners {
  * and an error.  On failure nothing is bound.
  */
 int sv_listen_open(struct sv_listeners *ls, const struct tn_list *addresses, struct tn_buf *err);
+/* The same, with a socket of its own for each of so many shards where that can be. */
+int sv_listen_open_shards(struct sv_listeners *ls, const struct tn_list *addresses,
+    unsigned shards, struct tn_buf *err);
+/*
+ * Sockets that are added to those of a server before us listen only then: what comes to
+ * them would wait for us, and be reset if we do not take over.  TN_ESYS: err says why.
+ */
+int sv_listen_begin(struct sv_listeners *ls, struct tn_buf *err);
+/* Does the n-th of so many shards accept on it? */
+bool sv_listener_is_for(const struct sv_listener *l, unsigned n, unsigned shards);
 /* One Unix socket with the given mode. */
 int sv_listen_unix(struct sv_listener *l, const char *path, mode_t mode, struct tn_buf *err);
 

@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
@@ -463,19 +464,39 @@ is_new(const struct lmdb *l)
 	return stat(l->file, &st) != 0 ? errno == ENOENT : st.st_size == 0;
 }
 
-/* 0, or TN_EUNAVAIL and l->error. */
+/*
+ * Other shards, and the server before an upgrade, may open it at the same moment.  Who
+ * makes it is alone: half a beginning would look damaged to the others, and who takes it
+ * away again must not take it from them.  (The lock is the directory's: a closed
+ * descriptor of LMDB's own lock file would take LMDB's locks along.)  -1: errno.
+ */
 static int
-try_to_open(struct lmdb *l)
+lock_opening(const struct lmdb *l, bool *new)
 {
-	bool new = is_new(l);
-	int rc;
+	int fd = open(l->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc, error;
 
-	if (mkdir(l->dir, 0700) != 0 && errno != EEXIST) {
-		snprintf(l->error, sizeof(l->error), "Storage failed: cannot make %s: %s", l->dir,
-		    strerror(errno));
-		return TN_EUNAVAIL;
+	if (fd < 0)
+		return -1;
+	rc = flock(fd, LOCK_SH);
+	*new = is_new(l);
+	if (rc == 0 && *new) {
+		rc = flock(fd, LOCK_EX);
+		*new = is_new(l);	/* we had no lock for a moment */
 	}
-	rc = make_lock_file(l);
+	if (rc == 0)
+		return fd;
+	error = errno;
+	tn_fd_close(&fd);
+	errno = error;
+	return -1;
+}
+
+/* Locked.  0, or an error; TN_EUNAVAIL: l->error says it. */
+static int
+open_locked(struct lmdb *l, bool new)
+{
+	int rc = make_lock_file(l);
+
 	if (rc == 0 && sv_lmdb_check_dir(l->dir, l->file, l->error) != 0)
 		return TN_EUNAVAIL;
 	if (rc == 0 && ((rc = open_env(l)) != 0 ||
@@ -484,8 +505,25 @@ try_to_open(struct lmdb *l)
 		if (new)		/* half a beginning would be taken for damage */
 			(void)unlink(l->file);
 	}
-	if (rc == 0)
-		return 0;
+	return rc;
+}
+
+/* 0, or TN_EUNAVAIL and l->error. */
+static int
+try_to_open(struct lmdb *l)
+{
+	bool new = false;
+	int rc, lock;
+
+	if (mkdir(l->dir, 0700) != 0 && errno != EEXIST) {
+		snprintf(l->error, sizeof(l->error), "Storage failed: cannot make %s: %s", l->dir,
+		    strerror(errno));
+		return TN_EUNAVAIL;
+	}
+	rc = (lock = lock_opening(l, &new)) < 0 ? errno : open_locked(l, new);
+	tn_fd_close(&lock);
+	if (rc == 0 || rc == TN_EUNAVAIL)
+		return rc;
 	sv_lmdb_say(l->error, l->file, rc == EIO && is_full(l) ? ENOSPC : rc);
 	return TN_EUNAVAIL;
 }

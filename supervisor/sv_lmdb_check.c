@@ -115,15 +115,19 @@ walk(const struct look *l, MDB_txn *txn)
 	return rc;
 }
 
+/* Others may write meanwhile (shards, a server that is taken over): nothing older than txn. */
 static int
-walk_all(const struct sv_lmdb_tables *t, size_t last_page)
+walk_all(const struct sv_lmdb_tables *t)
 {
-	struct look l = { .t = t, .last_page = last_page };
+	struct look l = { .t = t };
 	MDB_dbi dbi[] = { FREE_TABLE, t->meta, t->data, t->contracts };
+	MDB_envinfo info;
 	MDB_txn *txn;
 	size_t i;
 	int rc = mdb_txn_begin(t->env, NULL, MDB_RDONLY, &txn);
 
+	if (rc == 0 && (rc = mdb_env_info(t->env, &info)) == 0)
+		l.last_page = info.me_last_pgno;
 	if (rc == 0)
 		rc = sv_lmdb_get_number(t, txn, "sequence", &l.sequence);
 	for (i = 0; i < sizeof(dbi) / sizeof(dbi[0]) && rc == 0; i++) {
@@ -154,7 +158,6 @@ read_through(const char *path, unsigned flags)
 {
 	static const int deaths[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
 	struct sv_lmdb_tables t = { .env = NULL };
-	MDB_envinfo info;
 	MDB_stat st;
 	size_t i;
 	int rc;
@@ -166,7 +169,6 @@ read_through(const char *path, unsigned flags)
 	    (rc = mdb_env_set_maxdbs(t.env, SV_LMDB_TABLES)) != 0 ||
 	    (rc = mdb_env_set_assert(t.env, on_assert)) != 0 ||
 	    (rc = mdb_env_open(t.env, path, flags | MDB_RDONLY, 0600)) != 0 ||
-	    (rc = mdb_env_info(t.env, &info)) != 0 ||
 	    (rc = mdb_env_stat(t.env, &st)) != 0)
 		return rc;
 	if (st.ms_entries == 0)
@@ -174,7 +176,7 @@ read_through(const char *path, unsigned flags)
 	rc = sv_lmdb_open_tables(&t, MDB_RDONLY);
 	if (rc == MDB_NOTFOUND)
 		return MDB_CORRUPTED;
-	return rc == 0 ? walk_all(&t, info.me_last_pgno) : rc;
+	return rc == 0 ? walk_all(&t) : rc;
 }
 
 /* The code that it comes to; *sig: what it died of, or 0. */

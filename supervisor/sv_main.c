@@ -158,7 +158,7 @@ front(int argc)
 	int type;
 	socklen_t len = sizeof(type);
 
-	if (argc != 2 || fstat(SV_FRONT_FD, &st) != 0 || !S_ISSOCK(st.st_mode) ||
+	if (argc < 2 || argc > 3 || fstat(SV_FRONT_FD, &st) != 0 || !S_ISSOCK(st.st_mode) ||
 	    getsockopt(SV_FRONT_FD, SOL_SOCKET, SO_TYPE, &type, &len) != 0 ||
 	    type != SOCK_SEQPACKET) {
 		(void)fprintf(stderr, "tana-edge: " SV_FRONT_ARG " is for tana-edge itself\n");

@@ -24,14 +24,16 @@
 #include <unistd.h>
 
 #include "sv_child.h"
-#include "sv_compiler.h"
+#include "sv_cover.h"
 #include "sv_gossip.h"
 #include "sv_inherit.h"
 #include "sv_listen.h"
 #include "sv_pidfile.h"
-#include "sv_policy.h"
 #include "sv_program.h"
 #include "sv_proto.h"
+#include "sv_shard.h"
+#include "sv_shards.h"
+#include "sv_text.h"
 #include "sv_upgrade.h"
 #include "sv_user.h"
 #include "sv_zygote.h"
@@ -40,56 +42,22 @@
 #include "tn_layers.h"
 #include "tn_log.h"
 
-#define ZYGOTES_MAX	4	/* one that serves, one that comes, two that go */
-#define MESSAGES_TURN	16	/* of the front, in one turn of the loop */
-#define FRONT_STABLE_US (10u * 1000000u) /* it lived so long: the next crash is a first one */
-#define DRAIN_SLACK_MS	5000	/* the front keeps drain_timeout_ms itself; then it hangs */
+#define DRAIN_SLACK_MS	5000	/* fronts keep drain_timeout_ms themselves; then they hang */
+#define RELOAD_US	(5u * 1000000u)	/* the first shard answers then, whoever is not done */
 #define TERM_AGAIN_US	500000u	/* one kill(1) of a process and its group is one SIGTERM, not two */
 #define BIND_TRIES	60	/* a dead master's front may live on for a moment */
 #define BIND_PAUSE_US	50000u
 #define TAKE_US	(5u * 1000000u)	/* a server that is ready takes over within it */
-#define FDS_SPARE	1024u	/* the front's: control clients, its own */
-
-/* A request of the front may be made `burst` times at once, then every `every_us`. */
-struct bucket {
-	unsigned	burst;
-	uint64_t	every_us;
-	unsigned	spent;
-	uint64_t	since_us;
-};
-
-struct child {
-	pid_t		 pid;		/* 0: none */
-	int		 pidfd;
-	bool		 killed;	/* by us */
-	struct sv_gossip *gossip;
-	uint64_t	 generation;	/* zygote */
-};
 
 struct sv_master {
 	const struct sv_config *cfg;
 	struct tn_options *opt;
 	struct sv_daemon *daemon;
-	bool		 root;
-	struct sv_user	 user, worker_user;
-	struct sv_plan	 plan;
+	struct sv_shard_host host;	/* what shards are started with */
+	struct sv_shard	 shard[SV_SHARDS_MAX];
 	struct sv_pidfile *pidfile;
 	struct sv_listeners listeners, metrics;
 	struct sv_listener control, client;
-	int		 contracts_fd, state_fd, null_fd, log_fd, self_fd;
-	char		*worker_program;
-
-	struct child	 front;
-	int		 channel;	/* to the front */
-	bool		 front_ready;
-	uint64_t	 front_since_us, front_due_us;	/* due: start it again then; 0: no */
-	unsigned	 front_delay_ms;
-
-	struct child	 zygote[ZYGOTES_MAX];
-	struct child	 compiler;
-	bool		 compiler_wanted;	/* as soon as the old one is reaped */
-	struct bucket	 zygotes, compilers, reloads, upgrades;
-	struct tn_log_limit gossip;	/* records that the front can make us write */
 
 	/* Another server takes over from us (sv_upgrade.h). */
 	struct sv_upgrade up;
@@ -99,7 +67,9 @@ struct sv_master {
 	int		 before;	/* the channel to it; -1: none, or it has ended */
 	bool		 waiting;	/* it still serves */
 
-	bool		 reloading;	/* the front has yet to say that it is done */
+	bool		 reloading;	/* fronts have yet to say that they are done */
+	int		 config_fds[2];	/* for the first shard, when the others are done; -1 */
+	uint64_t	 reload_due_us;	/* ... or it is too late; 0: it has them */
 	bool		 was_ready, draining, retiring, done;
 	uint64_t	 drain_due_us, term_us;	/* term: the first SIGTERM's time */
 	enum tn_exit	 code;
@@ -133,6 +103,9 @@ on_signal(int sig)
 static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD };
 #define NSIGNALS (sizeof(signals) / sizeof(signals[0]))
 
+#define FIRST(m) (&(m)->shard[0])
+#define EACH_SHARD(s, m) for ((s) = (m)->shard; (s) < (m)->shard + (m)->host.shards; (s)++)
+
 /* ---- saying what is wrong ---- */
 
 /* It does not serve (yet): whoever started us hears it too, wherever the log goes. */
@@ -164,25 +137,65 @@ bufstr(const struct tn_buf *b)
 	return b->p != NULL ? b->p : "";
 }
 
-static bool
-allow(struct bucket *b)
-{
-	uint64_t now = tn_clock_us(), n;
+/* ---- shards ---- */
 
-	if (b->spent == 0)
-		b->since_us = now;
-	n = (now - b->since_us) / b->every_us;
-	if (n >= b->spent) {
-		b->spent = 0;
-		b->since_us = now;
-	} else {
-		b->spent -= (unsigned)n;
-		b->since_us += n * b->every_us;
-	}
-	if (b->spent >= b->burst)
-		return false;
-	b->spent++;
+static bool
+all_ready(struct sv_master *m)
+{
+	struct sv_shard *s;
+
+	EACH_SHARD(s, m)
+		if (!s->ready)
+			return false;
 	return true;
+}
+
+static bool
+any_front(struct sv_master *m)
+{
+	struct sv_shard *s;
+
+	EACH_SHARD(s, m)
+		if (s->front.pid > 0)
+			return true;
+	return false;
+}
+
+static void
+tell_all(struct sv_master *m, enum sv_msg_type type, uint64_t arg, const int *fds, int nfds)
+{
+	struct sv_shard *s;
+
+	EACH_SHARD(s, m)
+		sv_shard_tell(s, type, arg, 0, fds, nfds);
+}
+
+static void
+on_started(void *arg, struct sv_shard *s)
+{
+	struct sv_master *m = arg;
+	struct sv_shard *other;
+	size_t i;
+
+	for (i = 0; i < m->listeners.n; i++)
+		if (sv_listener_is_for(&m->listeners.v[i], s->number, m->host.shards))
+			sv_shard_tell(s, SV_MSG_LISTEN, i, 0, &m->listeners.v[i].fd, 1);
+	for (i = 0; i < m->metrics.n && s->number == 0; i++)
+		sv_shard_tell(s, SV_MSG_LISTEN_METRICS, i, 0, &m->metrics.v[i].fd, 1);
+	sv_shard_tell(s, SV_MSG_LISTEN_END, 0, 0, NULL, 0);
+	if (s->number != 0)
+		sv_shard_introduce(FIRST(m), s);
+	else
+		EACH_SHARD(other, m)
+			sv_shard_introduce(s, other);
+}
+
+/* Those of a shard that is not there are not to wait for it. */
+static void
+cover(struct sv_master *m)
+{
+	if (m->was_ready && !m->draining)
+		sv_cover(&m->listeners, m->shard, m->host.shards);
 }
 
 /* ---- log ---- */
@@ -203,7 +216,7 @@ logs_to_file(const struct tn_options *o)
 static int
 log_target(const struct sv_master *m)
 {
-	return m->log_fd >= 0 ? m->log_fd : STDERR_FILENO;
+	return m->host.log_fd >= 0 ? m->host.log_fd : STDERR_FILENO;
 }
 
 static void
@@ -224,235 +237,15 @@ start_log(struct sv_master *m)
 			    strerror(errno));
 			return TN_ESYS;
 		}
-		m->log_fd = fd;
+		m->host.log_fd = fd;
 	}
 	apply_log(m);
 	return 0;
 }
 
-/* ---- messages to the front ---- */
+/* ---- the end of a front ---- */
 
-static void kill_child(struct child *c);
-
-static void
-tell_front(struct sv_master *m, enum sv_msg_type type, uint64_t arg, int status, const int *fds,
-    int nfds)
-{
-	struct sv_msg msg = { .magic = SV_PROTO_MAGIC, .type = (uint32_t)type, .arg = arg,
-	    .status = status };
-	ssize_t n;
-
-	if (m->channel < 0)
-		return;
-	n = tn_fd_send(m->channel, &msg, sizeof(msg), fds, nfds);
-	if (n == (ssize_t)sizeof(msg) || n == TN_ECLOSED)
-		return;			/* closed: its death is about to be reaped */
-	/* We never wait for it.  So many unread messages mean that it hangs. */
-	tn_log(TN_LOG_ERROR, "the front does not take our messages: %s; ending it",
-	    n == TN_EAGAIN ? "its queue is full" : strerror(errno));
-	kill_child(&m->front);
-}
-
-/* The options as a file in memory; -1 with errno. */
-static int
-config_fd(const struct tn_options *o)
-{
-	struct tn_buf text = { 0 };
-	int fd = -1;
-
-	tn_options_dump(o, &text);
-	if (text.failed)
-		errno = ENOMEM;
-	else if ((fd = tn_fd_memfd("configuration", text.len)) >= 0 &&
-	    pwrite(fd, text.p, text.len, 0) != (ssize_t)text.len)
-		tn_fd_close(&fd);
-	else if (fd < 0)
-		fd = -1;
-	tn_buf_fini(&text);
-	return fd;
-}
-
-/* A text as a file in memory; -1: there is none, or no room for it. */
-static int
-text_fd(const struct tn_buf *text)
-{
-	size_t len = (size_t)bufint(text);
-	int fd = len > 0 ? tn_fd_memfd("text", len) : -1;
-
-	if (fd >= 0 && pwrite(fd, text->p, len, 0) == (ssize_t)len)
-		return fd;
-	if (fd >= 0)
-		tn_fd_close(&fd);
-	return -1;
-}
-
-/* Tell the front that something failed, and why. */
-static void
-tell_front_why(struct sv_master *m, enum sv_msg_type type, int status, const struct tn_buf *why)
-{
-	int fd = text_fd(why);
-
-	tell_front(m, type, 0, status, &fd, fd >= 0 ? 1 : 0);
-	tn_fd_close(&fd);
-}
-
-/* ---- children ---- */
-
-static void
-kill_child(struct child *c)
-{
-	if (c->pid <= 0 || c->killed)
-		return;
-	c->killed = true;
-	(void)pidfd_send_signal(c->pidfd, SIGKILL, NULL, 0);
-}
-
-static void
-forget_child(struct child *c)
-{
-	sv_gossip_free(&c->gossip);
-	tn_fd_close(&c->pidfd);
-	*c = (struct child){ .pidfd = -1 };
-}
-
-/*
- * Descriptors of the front: one a connection; per worker a channel, a slots page,
- * a pidfd and, while it is made, more.
- */
-static rlim_t
-front_descriptors(const struct tn_options *o)
-{
-	return (rlim_t)o->connections_max + (rlim_t)o->clients_max +
-	    6u * (rlim_t)o->workers_max + FDS_SPARE;
-}
-
-static rlim_t
-system_descriptors(void)
-{
-	unsigned long n = 1048576;
-	FILE *f = fopen("/proc/sys/fs/nr_open", "re");
-
-	if (f != NULL) {
-		if (fscanf(f, "%lu", &n) != 1)
-			n = 1048576;
-		(void)fclose(f);
-	}
-	return (rlim_t)n;
-}
-
-static rlim_t
-allowed_descriptors(const struct sv_master *m)
-{
-	rlim_t want = front_descriptors(m->opt), have = want;
-	struct rlimit rl;
-
-	if (m->root && have > system_descriptors())
-		have = system_descriptors();
-	else if (!m->root && getrlimit(RLIMIT_NOFILE, &rl) == 0 && have > rl.rlim_max)
-		have = rl.rlim_max;
-	if (have < want)
-		tn_log(TN_LOG_WARN,
-		    "the front may have %llu descriptors; connections_max and workers_max "
-		    "ask for %llu (raise the limit: ulimit -n, LimitNOFILE=)",
-		    (unsigned long long)have, (unsigned long long)want);
-	return have;
-}
-
-static int
-start_front(struct sv_master *m, struct tn_buf *err)
-{
-	struct sv_child_limit limits[] = { { RLIMIT_CORE, 0 },
-		{ RLIMIT_NOFILE, allowed_descriptors(m) } };
-	char *argv[] = { (char[]){ "tana-edge" }, (char[]){ SV_FRONT_ARG }, NULL };
-	char **env = sv_child_env(NULL);
-	int pair[2] = { -1, -1 }, said = -1, fds[5], error, rc = TN_ESYS;
-	size_t i;
-
-	m->front_ready = false;
-	m->front_due_us = 0;
-	m->front_since_us = tn_clock_us();
-	fds[0] = -1;
-	if (env == NULL || (fds[0] = config_fd(m->opt)) < 0 ||
-	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0 ||
-	    tn_fd_nonblock(pair[0]) != 0) {
-		tn_buf_printf(err, "front: %s", strerror(errno));
-		goto out;
-	}
-	/* What it says beside its log: the C library's and the sanitizers' last words. */
-	if (strcmp(m->opt->log, "syslog") == 0 &&
-	    (m->front.gossip = sv_gossip_new("front", &said)) == NULL) {
-		tn_buf_printf(err, "front: %s", strerror(errno));
-		goto out;
-	}
-	rc = sv_child_start(&(struct sv_child){
-		.what = "front", .path = "tana-edge", .exec_fd = m->self_fd,
-		.argv = argv, .envp = env,
-		.fds = { m->null_fd, m->null_fd, said >= 0 ? said : log_target(m), pair[1] },
-		.nfds = SV_FRONT_FD + 1,
-		.user = m->root ? &m->user : NULL, .groups = true,
-		.no_caps = true, .no_new_privs = true,
-		.limits = limits, .nlimits = sizeof(limits) / sizeof(limits[0]),
-	    }, &m->front.pid, &m->front.pidfd, &error, err);
-	if (rc != 0) {
-		forget_child(&m->front);
-		goto out;
-	}
-	m->channel = pair[0];
-	pair[0] = -1;
-	fds[1] = m->contracts_fd;
-	fds[2] = m->control.fd;
-	fds[3] = m->state_fd;
-	fds[4] = m->client.fd;
-	tell_front(m, SV_MSG_START, m->waiting, 0, fds, 5);
-	for (i = 0; i < m->listeners.n; i++)
-		tell_front(m, SV_MSG_LISTEN, i, 0, &m->listeners.v[i].fd, 1);
-	for (i = 0; i < m->metrics.n; i++)
-		tell_front(m, SV_MSG_LISTEN_METRICS, i, 0, &m->metrics.v[i].fd, 1);
-	tell_front(m, SV_MSG_LISTEN_END, 0, 0, NULL, 0);
-	tn_log(TN_LOG_INFO, "front started, pid %d", (int)m->front.pid);
-out:
-	tn_fd_close(&said);
-	tn_fd_close(&fds[0]);
-	tn_fd_close(&pair[0]);
-	tn_fd_close(&pair[1]);
-	sv_child_env_free(&env);
-	return rc;
-}
-
-/* Not now: after a delay that doubles with each crash. */
-static void
-front_later(struct sv_master *m)
-{
-	m->front_delay_ms = sv_policy_backoff(m->front_delay_ms);
-	m->front_due_us = tn_clock_us() + (uint64_t)m->front_delay_ms * 1000u;
-	tn_log(TN_LOG_WARN, "the front is started again in %u ms", m->front_delay_ms);
-}
-
-static void
-restart_front(struct sv_master *m)
-{
-	struct tn_buf err = { 0 };
-
-	if (start_front(m, &err) != 0) {
-		tn_log(TN_LOG_ERROR, "%.*s", bufint(&err), bufstr(&err));
-		front_later(m);
-	}
-	tn_buf_fini(&err);
-}
-
-/* All that served the front ends with it: nobody holds the other ends any more. */
-static void
-kill_helpers(struct sv_master *m)
-{
-	size_t i;
-
-	for (i = 0; i < ZYGOTES_MAX; i++)
-		kill_child(&m->zygote[i]);
-	kill_child(&m->compiler);
-	m->compiler_wanted = false;
-}
-
-/* The front is gone, in order.  Whoever waits for our end waits for the one before us too. */
+/* All fronts are gone, in order.  Whoever waits for our end waits for the one before us too. */
 static void
 end(struct sv_master *m)
 {
@@ -464,201 +257,40 @@ end(struct sv_master *m)
 	    ((uint64_t)m->opt->drain_timeout_ms + 2 * DRAIN_SLACK_MS) * 1000u;
 }
 
-static void
-reload_done(struct sv_master *m)
-{
-	if (m->reloading)
-		sv_daemon_notify("READY=1\nSTATUS=Serving");
-	m->reloading = false;
-}
+static void config_taken(struct sv_master *m);
 
 static void
-on_front_death(struct sv_master *m, int status)
+on_ended(void *arg, struct sv_shard *s, int status)
 {
+	struct sv_master *m = arg;
 	struct tn_buf how = { 0 };
-	bool stable = m->front_ready && tn_clock_us() - m->front_since_us >= FRONT_STABLE_US;
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 
 	sv_child_describe(status, &how);
-	forget_child(&m->front);
-	tn_fd_close(&m->channel);
-	kill_helpers(m);
-	m->front_ready = false;
-	reload_done(m);
+	s->reloading = 0;
+	config_taken(m);
 	if (m->draining) {
-		if (code != 0)
-			tn_log(TN_LOG_ERROR, "the front did not end in order: %.*s", bufint(&how),
-			    bufstr(&how));
-		m->code = code == 0 ? TN_EXIT_OK : TN_EXIT_FAILURE;
-		end(m);
+		if (code != 0) {
+			tn_log(TN_LOG_ERROR, "%s did not end in order: %.*s", s->the_front,
+			    bufint(&how), bufstr(&how));
+			m->code = TN_EXIT_FAILURE;
+		}
+		if (!any_front(m))
+			end(m);
 	} else if (!m->was_ready) {
-		complain(m, "the server cannot serve: the front ended while it started: %.*s%s",
-		    bufint(&how), bufstr(&how),
+		complain(m, "the server cannot serve: %s ended while it started: %.*s%s",
+		    s->the_front, bufint(&how), bufstr(&how),
 		    strcmp(m->opt->log, "stderr") != 0 ? "; the log says more" : "");
 		m->code = code == TN_EXIT_SANDBOX || code == TN_EXIT_CONFIG ? (enum tn_exit)code :
 		    TN_EXIT_FAILURE;
 		m->done = true;
 	} else {
-		tn_log(TN_LOG_ERROR, "the front ended: %.*s; requests in progress are lost",
-		    bufint(&how), bufstr(&how));
-		if (stable)
-			m->front_delay_ms = 0;
-		front_later(m);
+		tn_log(TN_LOG_ERROR, "%s ended: %.*s; requests in progress are lost",
+		    s->the_front, bufint(&how), bufstr(&how));
+		sv_shard_start_later(s);
+		cover(m);
 	}
 	tn_buf_fini(&how);
-}
-
-/* It asks for what it must not: it has lost its mind, or somebody has got hold of it. */
-static void
-refuse_front(struct sv_master *m, const char *what)
-{
-	tn_log(TN_LOG_ERROR, "the front asks for what it must not (%s); ending it", what);
-	kill_child(&m->front);
-}
-
-static struct child *
-free_zygote(struct sv_master *m)
-{
-	size_t i;
-
-	for (i = 0; i < ZYGOTES_MAX; i++)
-		if (m->zygote[i].pid <= 0)
-			return &m->zygote[i];
-	return NULL;
-}
-
-static struct child *
-find_zygote(struct sv_master *m, uint64_t generation)
-{
-	size_t i;
-
-	for (i = 0; i < ZYGOTES_MAX; i++)
-		if (m->zygote[i].pid > 0 && m->zygote[i].generation == generation)
-			return &m->zygote[i];
-	return NULL;
-}
-
-static void
-want_zygote(struct sv_master *m, uint64_t generation)
-{
-	struct child *z = free_zygote(m);
-	struct tn_buf err = { 0 };
-	char who[48];
-	uint64_t dropped;
-	int fds[2] = { -1, -1 }, said = -1, error = EAGAIN;
-
-	if (find_zygote(m, generation) != NULL) {
-		refuse_front(m, "a zygote that it has");
-		return;
-	}
-	if (z == NULL || !allow(&m->zygotes)) {
-		if (tn_log_allow(&m->gossip, tn_clock_us(), &dropped))
-			tn_log(TN_LOG_WARN, "the front asks for %s zygotes",
-			    z == NULL ? "too many" : "too often for");
-		tell_front(m, SV_MSG_ZYGOTE, generation, EAGAIN, NULL, 0);
-		return;
-	}
-	(void)snprintf(who, sizeof(who), "zygote %llu", (unsigned long long)generation);
-	if ((z->gossip = sv_gossip_new(who, &said)) == NULL) {
-		error = errno;
-		tn_buf_printf(&err, "%s: %s", who, strerror(error));
-	} else if (sv_zygote_start(m->opt, &m->plan, m->root ? &m->worker_user : NULL,
-		       m->worker_program, generation, m->null_fd, said, &fds[0], &z->pid, &z->pidfd,
-		       &error, &err) == 0) {
-		z->generation = generation;
-		z->killed = false;
-		fds[1] = z->pidfd;
-		tn_log(TN_LOG_INFO, "%s started, pid %d", who, (int)z->pid);
-		tell_front(m, SV_MSG_ZYGOTE, generation, 0, fds, 2);
-	}
-	if (z->pid <= 0) {
-		complain(m, "%.*s", bufint(&err), bufstr(&err));
-		forget_child(z);
-		tell_front(m, SV_MSG_ZYGOTE, generation, error, NULL, 0);
-	}
-	tn_fd_close(&said);
-	tn_fd_close(&fds[0]);
-	tn_buf_fini(&err);
-}
-
-static void
-on_zygote_death(struct sv_master *m, struct child *z, int status)
-{
-	struct tn_buf how = { 0 };
-	uint64_t generation = z->generation;
-
-	sv_child_describe(status, &how);
-	tn_log(z->killed || status == 0 ? TN_LOG_INFO : TN_LOG_WARN, "zygote %llu ended: %.*s",
-	    (unsigned long long)generation, bufint(&how), bufstr(&how));
-	tn_buf_fini(&how);
-	forget_child(z);
-	tell_front(m, SV_MSG_ZYGOTE_DEAD, generation, status, NULL, 0);
-}
-
-static void
-start_compiler(struct sv_master *m)
-{
-	struct child *c = &m->compiler;
-	struct tn_buf err = { 0 };
-	char *program;
-	uint64_t dropped;
-	int fd = -1, said = -1, error = ENOENT;
-
-	m->compiler_wanted = false;
-	if (!allow(&m->compilers)) {
-		if (tn_log_allow(&m->gossip, tn_clock_us(), &dropped))
-			tn_log(TN_LOG_WARN, "the front asks too often for the compiler");
-		tell_front(m, SV_MSG_COMPILER, 0, EAGAIN, NULL, 0);
-		return;
-	}
-	program = sv_program_find("compiler", m->opt->compiler, "tana", TANA_BINDIR, &err);
-	if (program != NULL && (c->gossip = sv_gossip_new("compiler", &said)) == NULL) {
-		error = errno;
-		tn_buf_printf(&err, "compiler: %s", strerror(error));
-	} else if (program != NULL &&
-	    sv_compiler_start(program, m->opt->contracts, m->opt->run_dir, &m->plan,
-		m->root ? &m->worker_user : NULL, m->null_fd, said, &fd, &c->pid, &c->pidfd, &error,
-		&err) == 0) {
-		c->killed = false;
-		tn_log(TN_LOG_INFO, "compiler started, pid %d", (int)c->pid);
-		tell_front(m, SV_MSG_COMPILER, 0, 0, &fd, 1);
-	}
-	if (c->pid <= 0) {
-		tn_log(TN_LOG_ERROR, "the compiler cannot be started: %.*s", bufint(&err),
-		    bufstr(&err));
-		forget_child(c);
-		tell_front(m, SV_MSG_COMPILER, 0, error, NULL, 0);
-	}
-	tn_fd_close(&said);
-	tn_fd_close(&fd);
-	free(program);
-	tn_buf_fini(&err);
-}
-
-static void
-want_compiler(struct sv_master *m)
-{
-	/* The front asks when it has none: an old one is done with, if perhaps not reaped. */
-	if (m->compiler.pid > 0) {
-		kill_child(&m->compiler);
-		m->compiler_wanted = true;
-	} else
-		start_compiler(m);
-}
-
-/* The front is not told: the end of its socket says it, in order with the last answer. */
-static void
-on_compiler_death(struct sv_master *m, int status)
-{
-	struct tn_buf how = { 0 };
-
-	sv_child_describe(status, &how);
-	tn_log(m->compiler.killed || status == 0 ? TN_LOG_INFO : TN_LOG_WARN,
-	    "the compiler ended: %.*s", bufint(&how), bufstr(&how));
-	tn_buf_fini(&how);
-	forget_child(&m->compiler);
-	if (m->compiler_wanted && m->channel >= 0)
-		start_compiler(m);
 }
 
 static void on_next_death(struct sv_master *m, int status);
@@ -666,21 +298,18 @@ static void on_next_death(struct sv_master *m, int status);
 static void
 reap(struct sv_master *m)
 {
+	struct sv_shard *s;
 	int status;
-	size_t i;
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (pid == m->front.pid)
-			on_front_death(m, status);
-		else if (pid == m->compiler.pid)
-			on_compiler_death(m, status);
-		else if (pid == m->up.pid)
+		if (pid == m->up.pid) {
 			on_next_death(m, status);
-		else
-			for (i = 0; i < ZYGOTES_MAX; i++)
-				if (pid == m->zygote[i].pid)
-					on_zygote_death(m, &m->zygote[i], status);
+			continue;
+		}
+		EACH_SHARD(s, m)
+			if (sv_shard_reaped(s, pid, status))
+				break;
 	}
 }
 
@@ -707,13 +336,58 @@ drain(struct sv_master *m, const char *who)
 	sv_listen_close(&m->listeners);
 	sv_listen_close(&m->metrics);
 	tn_log(TN_LOG_INFO, "asked to end by %s; finishing what is in progress", who);
-	if (m->front.pid <= 0) {
+	if (!any_front(m)) {
 		end(m);
 		return;
 	}
 	m->drain_due_us = tn_clock_us() +
 	    ((uint64_t)m->opt->drain_timeout_ms + DRAIN_SLACK_MS) * 1000u;
-	tell_front(m, SV_MSG_DRAIN, 0, 0, NULL, 0);
+	tell_all(m, SV_MSG_DRAIN, 0, NULL, 0);
+}
+
+/*
+ * The first shard, which has who asked for it, gets the configuration last: when it says
+ * that the configuration holds, it does.
+ */
+static void
+config_to_first(struct sv_master *m)
+{
+	m->reload_due_us = 0;
+	if (m->config_fds[0] >= 0) {
+		FIRST(m)->reloading += FIRST(m)->channel >= 0;
+		sv_shard_tell(FIRST(m), SV_MSG_CONFIG, 0, 0, m->config_fds,
+		    m->config_fds[1] >= 0 ? 2 : 1);
+	}
+	tn_fd_close(&m->config_fds[0]);
+	tn_fd_close(&m->config_fds[1]);
+	if (m->reloading && FIRST(m)->reloading == 0) {
+		m->reloading = false;
+		sv_daemon_notify("READY=1\nSTATUS=Serving");
+	}
+}
+
+/* A shard has it, or is not there any more. */
+static void
+config_taken(struct sv_master *m)
+{
+	struct sv_shard *s;
+
+	EACH_SHARD(s, m)
+		if (s->reloading > 0)
+			return;
+	config_to_first(m);
+}
+
+static void
+config_overdue(struct sv_master *m)
+{
+	struct sv_shard *s;
+
+	EACH_SHARD(s, m)
+		if (s->reloading > 0)
+			tn_log(TN_LOG_WARN, "shard %u has not taken over the configuration yet",
+			    s->number);
+	config_to_first(m);
 }
 
 static void
@@ -721,8 +395,11 @@ reload(struct sv_master *m)
 {
 	struct tn_options *next;
 	struct tn_buf text = { 0 }, why = { 0 };
-	int fds[2];
+	struct sv_shard *s;
+	int nfds;
 
+	if (m->reload_due_us != 0)	/* the one before is overtaken by this one */
+		config_to_first(m);
 	m->reread = true;
 	sv_daemon_reloading();
 	m->reloading = true;
@@ -730,10 +407,10 @@ reload(struct sv_master *m)
 		tn_buf_printf(&why, "the configuration stays as it was: %.*s", bufint(&text),
 		    bufstr(&text));
 		tn_log(TN_LOG_ERROR, "%.*s", bufint(&why), bufstr(&why));
-		tell_front_why(m, SV_MSG_CONFIG, EINVAL, &why);
+		sv_shard_tell_why(FIRST(m), SV_MSG_CONFIG, EINVAL, &why);
 		tn_buf_fini(&why);
 		tn_buf_fini(&text);
-		reload_done(m);
+		config_to_first(m);
 		return;
 	}
 	(void)tn_options_reload(m->opt, next, &text);
@@ -743,20 +420,23 @@ reload(struct sv_master *m)
 	if (text.len > 0)
 		tn_log(TN_LOG_WARN, "changed, but in force only after a restart: %.*s",
 		    bufint(&text), bufstr(&text));
-	fds[1] = text_fd(&text);
+	m->config_fds[1] = text.len > 0 ? sv_text_fd("text", &text) : -1;
 	tn_buf_fini(&text);
-	if ((fds[0] = config_fd(m->opt)) < 0) {
+	if ((m->config_fds[0] = sv_text_options_fd(m->opt)) < 0) {
 		tn_log(TN_LOG_ERROR, "cannot hand the configuration on: %s", strerror(errno));
-		tell_front(m, SV_MSG_CONFIG, 0, errno != 0 ? errno : EIO, NULL, 0);
-		tn_fd_close(&fds[1]);
-		reload_done(m);
+		sv_shard_tell(FIRST(m), SV_MSG_CONFIG, 0, errno != 0 ? errno : EIO, NULL, 0);
+		config_to_first(m);
 		return;
 	}
-	tell_front(m, SV_MSG_CONFIG, 0, 0, fds, fds[1] >= 0 ? 2 : 1);
-	tn_fd_close(&fds[0]);
-	tn_fd_close(&fds[1]);
-	if (m->channel < 0)
-		reload_done(m);
+	nfds = m->config_fds[1] >= 0 ? 2 : 1;
+	EACH_SHARD(s, m)
+		if (s->number != 0 && s->channel >= 0) {
+			s->reloading++;
+			sv_shard_tell(s, SV_MSG_CONFIG, 0, 0, m->config_fds, nfds);
+			m->reload_due_us = tn_clock_us() + RELOAD_US;
+		}
+	if (m->reload_due_us == 0)
+		config_to_first(m);
 }
 
 static void
@@ -773,11 +453,11 @@ reopen_log(struct sv_master *m)
 		return;
 	}
 	tn_log_set_fd(fd);
-	tn_fd_close(&m->log_fd);
-	m->log_fd = fd;
+	tn_fd_close(&m->host.log_fd);
+	m->host.log_fd = fd;
 	if (m->daemon->detached)
 		(void)dup2(fd, STDERR_FILENO);
-	tell_front(m, SV_MSG_LOG, 0, 0, &fd, 1);
+	tell_all(m, SV_MSG_LOG, 0, &fd, 1);
 	tn_log(TN_LOG_INFO, "log opened again");
 }
 
@@ -842,7 +522,7 @@ go_on(struct sv_master *m, const struct tn_buf *why)
 	struct tn_buf err = { 0 };
 
 	tn_log(TN_LOG_ERROR, "upgrade: this server serves on: %.*s", bufint(why), bufstr(why));
-	tell_front_why(m, SV_MSG_UPGRADE, ECANCELED, why);
+	sv_shard_tell_why(FIRST(m), SV_MSG_UPGRADE, ECANCELED, why);
 	if (m->up.pidfile >= 0 && sv_pidfile_reclaim(m->pidfile, &m->up.pidfile, &err) != 0)
 		tn_log(TN_LOG_ERROR, "%.*s", bufint(&err), bufstr(&err));
 	tn_buf_fini(&err);
@@ -876,15 +556,15 @@ retire(struct sv_master *m)
 		(void)kill(pid, SIGTERM);
 	sv_upgrade_forget(&m->up);
 	m->draining = m->retiring = true;
-	if (m->front.pid <= 0) {
+	if (!any_front(m)) {
 		end(m);
 		return;
 	}
 	/* Idle connections, then requests: a time each. */
 	m->drain_due_us = tn_clock_us() +
 	    (2u * (uint64_t)m->opt->drain_timeout_ms + DRAIN_SLACK_MS) * 1000u;
-	tell_front(m, SV_MSG_UPGRADE, (uint64_t)pid, 0, NULL, 0);
-	tell_front(m, SV_MSG_DRAIN, SV_DRAIN_RETIRE, 0, NULL, 0);
+	sv_shard_tell(FIRST(m), SV_MSG_UPGRADE, (uint64_t)pid, 0, NULL, 0);
+	tell_all(m, SV_MSG_DRAIN, SV_DRAIN_RETIRE, NULL, 0);
 }
 
 static void
@@ -907,7 +587,7 @@ upgrade(struct sv_master *m, enum sv_up_event event)
 	case SV_UP_REFUSE:
 		tn_buf_puts(&text, "an upgrade is under way already");
 		tn_log(TN_LOG_WARN, "upgrade: refused: %.*s", bufint(&text), bufstr(&text));
-		tell_front_why(m, SV_MSG_UPGRADE, EALREADY, &text);
+		sv_shard_tell_why(FIRST(m), SV_MSG_UPGRADE, EALREADY, &text);
 		break;
 	case SV_UP_HAND:
 		m->up.due_us = tn_clock_us() + TAKE_US;
@@ -989,7 +669,7 @@ ask_for_upgrade(struct sv_master *m)
 		tn_buf_puts(&why, m->draining ? "the server is about to end" :
 		    "the server does not serve yet");
 		tn_log(TN_LOG_WARN, "upgrade: refused: %.*s", bufint(&why), bufstr(&why));
-		tell_front_why(m, SV_MSG_UPGRADE, EBUSY, &why);
+		sv_shard_tell_why(FIRST(m), SV_MSG_UPGRADE, EBUSY, &why);
 		tn_buf_fini(&why);
 	} else
 		upgrade(m, SV_UP_ASKED);
@@ -1001,7 +681,7 @@ static void
 serve(struct sv_master *m)
 {
 	m->was_ready = true;
-	sv_daemon_ready(m->daemon, m->log_fd);
+	sv_daemon_ready(m->daemon, m->host.log_fd);
 	tn_log(TN_LOG_INFO, "serving, pid %d", (int)getpid());
 }
 
@@ -1012,7 +692,8 @@ take_over(struct sv_master *m)
 	struct sv_listener *l;
 	size_t i;
 
-	if (sv_pidfile_commit(m->pidfile, &err) != 0) {
+	if (sv_listen_begin(&m->listeners, &err) != 0 ||
+	    sv_pidfile_commit(m->pidfile, &err) != 0) {
 		complain(m, "%.*s", bufint(&err), bufstr(&err));
 		m->code = TN_EXIT_FAILURE;
 		m->done = true;
@@ -1022,7 +703,7 @@ take_over(struct sv_master *m)
 	m->waiting = false;
 	for (i = 0; (l = socket_at(m, i)) != NULL; i++)
 		l->shared = false;
-	tell_front(m, SV_MSG_SERVE, 0, 0, NULL, 0);
+	tell_all(m, SV_MSG_SERVE, 0, NULL, 0);
 	serve(m);
 	(void)sv_up_send(m->before, SV_UP_MSG_TAKEN, NULL);
 	sv_inherit_end(true);		/* the one before does not go back any more */
@@ -1037,114 +718,89 @@ read_before(struct sv_master *m)
 	int type = sv_up_receive(m->before, &ignored);
 
 	tn_buf_fini(&ignored);
-	if (type == SV_UP_MSG_TAKE && m->waiting && m->front_ready)
+	if (type == SV_UP_MSG_TAKE && m->waiting && all_ready(m))
 		take_over(m);
 	if (type != TN_ECLOSED && type != TN_EPROTO)
 		return;
 	tn_fd_close(&m->before);
 	if (m->waiting) {
 		tn_log(TN_LOG_WARN, "the server before ended without a word; taking over alone");
-		if (m->front_ready)
+		if (all_ready(m))
 			take_over(m);
 	} else
 		tn_log(TN_LOG_INFO, "the server before has ended");
-	if (m->draining && m->front.pid <= 0)
+	if (m->draining && !any_front(m))
 		m->done = true;
 }
 
 static void
-on_ready(struct sv_master *m)
+on_ready(void *arg, struct sv_shard *s)
 {
-	if (m->front_ready) {
-		refuse_front(m, "to be ready once more");
-		return;
-	}
-	m->front_ready = true;
-	if (m->waiting) {
-		if (m->before < 0)
-			take_over(m);
-		else
-			(void)sv_up_send(m->before, SV_UP_MSG_READY, NULL);
-		return;
-	}
+	struct sv_master *m = arg;
+
 	if (m->was_ready) {
-		tn_log(TN_LOG_INFO, "serving again");
+		tn_log(TN_LOG_INFO, "%sserving again", s->prefix);
+		cover(m);
 		return;
 	}
-	serve(m);
+	if (!all_ready(m))
+		return;
+	if (!m->waiting)
+		serve(m);
+	else if (m->before < 0)
+		take_over(m);
+	else
+		(void)sv_up_send(m->before, SV_UP_MSG_READY, NULL);
 }
 
+/* It speaks for all at the control socket; the others have nobody to ask for. */
 static void
-on_front_message(struct sv_master *m, const struct sv_msg *msg)
+on_asks(void *arg, struct sv_shard *s, const struct sv_msg *msg)
 {
 	static const char too_often[] = "asked too often; try again in a moment";
 	struct tn_buf often = { .p = (char *)(uintptr_t)too_often, .len = sizeof(too_often) - 1 };
-	struct child *z;
+	struct sv_master *m = arg;
 
+	if (msg->type == SV_MSG_CONFIG_DONE) {
+		if (s->reloading > 0 && --s->reloading == 0)
+			config_taken(m);
+		return;
+	}
+	if (s->number != 0) {
+		sv_shard_refuse(s, "what is the first shard's to ask for");
+		return;
+	}
 	switch (msg->type) {
-	case SV_MSG_READY:
-		on_ready(m);
-		break;
-	case SV_MSG_WANT_ZYGOTE:
-		want_zygote(m, msg->arg);
-		break;
-	case SV_MSG_KILL_ZYGOTE:
-		if ((z = find_zygote(m, msg->arg)) != NULL)
-			kill_child(z);
-		break;
-	case SV_MSG_WANT_COMPILER:
-		want_compiler(m);
-		break;
-	case SV_MSG_KILL_COMPILER:
-		kill_child(&m->compiler);
-		break;
 	case SV_MSG_WANT_RELOAD:
-		if (allow(&m->reloads))
+		if (sv_bucket_allow(&s->reloads))
 			reload(m);
 		else
-			tell_front_why(m, SV_MSG_CONFIG, EAGAIN, &often);
-		break;
-	case SV_MSG_CONFIG_DONE:
-		reload_done(m);
+			sv_shard_tell_why(s, SV_MSG_CONFIG, EAGAIN, &often);
 		break;
 	case SV_MSG_WANT_UPGRADE:
-		if (allow(&m->upgrades))
+		if (sv_bucket_allow(&s->upgrades))
 			ask_for_upgrade(m);
 		else
-			tell_front_why(m, SV_MSG_UPGRADE, EAGAIN, &often);
+			sv_shard_tell_why(s, SV_MSG_UPGRADE, EAGAIN, &often);
 		break;
 	case SV_MSG_WANT_DRAIN:
 		drain(m, "tana-ctl");
 		break;
 	default:
-		refuse_front(m, "an unknown message");
+		sv_shard_refuse(s, "an unknown message");
 	}
 }
 
 static void
-read_front(struct sv_master *m)
+on_complaint(void *arg, const char *text)
 {
-	struct sv_msg msg;
-	int i, none;
-	ssize_t n;
-
-	for (i = 0; i < MESSAGES_TURN && m->channel >= 0 && !m->front.killed; i++) {
-		none = 0;		/* it has no descriptors to give us */
-		n = tn_fd_recv(m->channel, &msg, sizeof(msg), NULL, &none);
-		if (n == TN_EAGAIN)
-			return;
-		if (n != (ssize_t)sizeof(msg) || msg.magic != SV_PROTO_MAGIC) {
-			if (n != TN_ECLOSED)
-				tn_log(
-				    TN_LOG_ERROR, "the front sends a malformed message; ending it");
-			/* Closed: it is about to end; if not, it is of no use. */
-			kill_child(&m->front);
-			tn_fd_close(&m->channel);
-			return;
-		}
-		on_front_message(m, &msg);
-	}
+	complain(arg, "%s", text);
 }
+
+static const struct sv_shard_ops shard_ops = {
+	.started = on_started, .ready = on_ready, .ended = on_ended, .asks = on_asks,
+	.complain = on_complaint,
+};
 
 /* ---- the loop ---- */
 
@@ -1191,74 +847,99 @@ static void
 handle_time(struct sv_master *m)
 {
 	uint64_t now = tn_clock_us();
+	struct sv_shard *s;
 
-	if (m->front_due_us != 0 && now >= m->front_due_us && !m->draining)
-		restart_front(m);
+	EACH_SHARD(s, m)
+		if (s->due_us != 0 && now >= s->due_us && !m->draining)
+			sv_shard_restart(s, m->waiting);
+	if (m->reload_due_us != 0 && now >= m->reload_due_us)
+		config_overdue(m);
 	if (m->drain_due_us != 0 && now >= m->drain_due_us) {
-		tn_log(TN_LOG_ERROR, "the front does not end; ending it");
+		EACH_SHARD(s, m)
+			if (s->front.pid > 0)
+				tn_log(TN_LOG_ERROR, "%s does not end; ending it",
+				    s->the_front);
 		m->drain_due_us = 0;
-		kill_child(&m->front);
-		if (m->front.pid <= 0)
-			m->done = true;		/* it was the one before us that does not */
+		if (!any_front(m)) {
+			tn_log(TN_LOG_ERROR, "the server before does not end");
+			m->done = true;
+		}
+		EACH_SHARD(s, m)
+			sv_shard_kill(&s->front);
 	}
 	if (m->up.due_us != 0 && now >= m->up.due_us)
 		upgrade(m, SV_UP_OVERDUE);
 }
 
 static int
-timeout_ms(const struct sv_master *m)
+timeout_ms(struct sv_master *m)
 {
-	uint64_t due = 0, now = tn_clock_us();
+	uint64_t due = UINT64_MAX, now = tn_clock_us();
+	const uint64_t ours[] = { m->reload_due_us, m->drain_due_us, m->up.due_us };
+	struct sv_shard *s;
+	size_t i;
 
-	if (m->front_due_us != 0)
-		due = m->front_due_us;
-	if (m->drain_due_us != 0 && (due == 0 || m->drain_due_us < due))
-		due = m->drain_due_us;
-	if (m->up.due_us != 0 && (due == 0 || m->up.due_us < due))
-		due = m->up.due_us;
-	return due == 0 ? -1 : due <= now ? 0 : (int)((due - now) / 1000u + 1u);
+	for (i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		if (ours[i] != 0 && ours[i] < due)
+			due = ours[i];
+	EACH_SHARD(s, m)
+		if (s->due_us != 0 && !m->draining && s->due_us < due)
+			due = s->due_us;
+	return due == UINT64_MAX ? -1 : due <= now ? 0 : (int)((due - now) / 1000u + 1u);
 }
 
-/* The i-th child, of all that can be. */
-static struct child *
-child_at(struct sv_master *m, size_t i)
+/* Whom a descriptor that is waited for belongs to. */
+struct watched {
+	struct sv_shard	*shard;		/* its channel */
+	struct sv_gossip **gossip;	/* or a child's standard error */
+	void		(*read)(struct sv_master *m); /* or another server */
+};
+
+/* All that can say something. */
+struct watch {
+	struct pollfd	 p[2 + SV_SHARDS_MAX * (1 + SV_SHARD_CHILDREN)];
+	struct watched	 of[2 + SV_SHARDS_MAX * (1 + SV_SHARD_CHILDREN)];
+	nfds_t		 n;
+};
+
+static void
+watch(struct watch *w, int fd, struct watched of)
 {
-	return i == 0           ? &m->front :
-	    i == 1              ? &m->compiler :
-	    i < 2 + ZYGOTES_MAX ? &m->zygote[i - 2] :
-				  NULL;
+	if (fd < 0)
+		return;
+	w->p[w->n] = (struct pollfd){ .fd = fd, .events = POLLIN };
+	w->of[w->n++] = of;
+}
+
+static void
+watch_shard(struct watch *w, struct sv_shard *s)
+{
+	struct sv_shard_child *c;
+	size_t i;
+
+	if (!s->front.killed)
+		watch(w, s->channel, (struct watched){ .shard = s });
+	for (i = 0; (c = sv_shard_child(s, i)) != NULL; i++)
+		if (c->gossip != NULL)
+			watch(w, sv_gossip_fd(c->gossip), (struct watched){ .gossip = &c->gossip });
 }
 
 static void
 turn(struct sv_master *m, const sigset_t *unblocked)
 {
-	struct pollfd p[5 + ZYGOTES_MAX];
-	struct child *of[5 + ZYGOTES_MAX], *c;
+	struct watch w = { .n = 0 };
+	struct sv_shard *s;
 	struct timespec ts;
 	sigset_t blocked;
 	int ms = timeout_ms(m), ready;
-	nfds_t n = 0, k;
-	size_t i;
+	nfds_t k;
 
 	ts = (struct timespec){ ms / 1000, ms % 1000 * 1000000L };
-	if (m->channel >= 0 && !m->front.killed) {
-		of[n] = NULL;
-		p[n++] = (struct pollfd){ .fd = m->channel, .events = POLLIN };
-	}
-	if (m->up.channel >= 0) {
-		of[n] = NULL;
-		p[n++] = (struct pollfd){ .fd = m->up.channel, .events = POLLIN };
-	}
-	if (m->before >= 0) {
-		of[n] = NULL;
-		p[n++] = (struct pollfd){ .fd = m->before, .events = POLLIN };
-	}
-	for (i = 0; (c = child_at(m, i)) != NULL; i++)
-		if (c->gossip != NULL) {
-			of[n] = c;
-			p[n++] = (struct pollfd){ .fd = sv_gossip_fd(c->gossip), .events = POLLIN };
-		}
-	ready = ppoll(p, n, ms >= 0 ? &ts : NULL, unblocked);
+	watch(&w, m->up.channel, (struct watched){ .read = read_next });
+	watch(&w, m->before, (struct watched){ .read = read_before });
+	EACH_SHARD(s, m)
+		watch_shard(&w, s);
+	ready = ppoll(w.p, w.n, ms >= 0 ? &ts : NULL, unblocked);
 	if (ready < 0 && errno != EINTR)
 		tn_panic("ppoll: %s", strerror(errno));
 	/* It lets signals in only while it waits: nobody who talks on and on keeps them out. */
@@ -1267,18 +948,21 @@ turn(struct sv_master *m, const sigset_t *unblocked)
 	if (ready <= 0)
 		return;
 	/* What they said before what they ask for: the log then is in order. */
-	for (k = 0; k < n; k++)
-		if (p[k].revents != 0 && of[k] != NULL && sv_gossip_read(of[k]->gossip) != 0)
-			sv_gossip_free(&of[k]->gossip);
-	for (k = 0; k < n; k++)
-		if (p[k].revents != 0 && of[k] == NULL) {
-			if (p[k].fd == m->channel)
-				read_front(m);
-			else if (p[k].fd == m->up.channel)
-				read_next(m);
-			else if (p[k].fd == m->before)
-				read_before(m);
-		}
+	for (k = 0; k < w.n; k++)
+		if (w.p[k].revents != 0 && w.of[k].gossip != NULL &&
+		    sv_gossip_read(*w.of[k].gossip) != 0)
+			sv_gossip_free(w.of[k].gossip);
+	for (k = 0; k < w.n; k++) {
+		if (w.p[k].revents == 0)
+			continue;
+		/* Not any more, if what another one said has closed it. */
+		if (w.of[k].shard != NULL && w.of[k].shard->channel == w.p[k].fd)
+			sv_shard_read(w.of[k].shard);
+		else if (w.of[k].read == read_next && m->up.channel == w.p[k].fd)
+			read_next(m);
+		else if (w.of[k].read == read_before && m->before == w.p[k].fd)
+			read_before(m);
+	}
 }
 
 /* ---- start and end ---- */
@@ -1298,9 +982,10 @@ static int
 open_contracts(struct sv_master *m, struct tn_buf *err)
 {
 	struct tn_buf why = { 0 };
-	int rc = open_dir("contracts", m->opt->contracts, &m->contracts_fd, err);
+	int rc = open_dir("contracts", m->opt->contracts, &m->host.contracts_fd, err);
 
-	if (rc == 0 && m->root && sv_program_explain(m->opt->contracts, &m->user, false, &why)) {
+	if (rc == 0 && m->host.root &&
+	    sv_program_explain(m->opt->contracts, &m->host.user, false, &why)) {
 		tn_buf_printf(err, "contracts: %.*s", bufint(&why), bufstr(&why));
 		rc = TN_EDENIED;
 	}
@@ -1319,11 +1004,12 @@ make_data(const struct sv_master *m)
 {
 	struct stat st;
 
-	if (!m->root || fstat(m->state_fd, &st) != 0 || st.st_uid != 0 ||
+	if (!m->host.root || fstat(m->host.state_fd, &st) != 0 || st.st_uid != 0 ||
 	    (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
 		return;
-	if (mkdirat(m->state_fd, "data", 0700) == 0 &&
-	    fchownat(m->state_fd, "data", m->user.uid, m->user.gid, AT_SYMLINK_NOFOLLOW) != 0)
+	if (mkdirat(m->host.state_fd, "data", 0700) == 0 &&
+	    fchownat(m->host.state_fd, "data", m->host.user.uid, m->host.user.gid,
+	    AT_SYMLINK_NOFOLLOW) != 0)
 		tn_log(TN_LOG_WARN, "state_dir: cannot give data to %s: %s", m->opt->user,
 		    strerror(errno));
 }
@@ -1335,7 +1021,7 @@ open_state(struct sv_master *m, struct tn_buf *err)
 	int rc;
 
 	if (mkdir(path, 0755) == 0) {
-		if (m->root && lchown(path, m->user.uid, m->user.gid) != 0) {
+		if (m->host.root && lchown(path, m->host.user.uid, m->host.user.gid) != 0) {
 			tn_buf_printf(err, "state_dir: %s: %s", path, strerror(errno));
 			return TN_ESYS;
 		}
@@ -1343,7 +1029,7 @@ open_state(struct sv_master *m, struct tn_buf *err)
 		tn_buf_printf(err, "state_dir: cannot make %s: %s", path, strerror(errno));
 		return TN_ESYS;
 	}
-	if ((rc = open_dir("state_dir", path, &m->state_fd, err)) == 0)
+	if ((rc = open_dir("state_dir", path, &m->host.state_fd, err)) == 0)
 		make_data(m);
 	return rc;
 }
@@ -1371,7 +1057,7 @@ open_client(struct sv_master *m, struct tn_buf *err)
 	if (asprintf(&path, "%s/tana.sock", m->opt->run_dir) < 0)
 		return TN_ENOMEM;
 	rc = sv_listen_unix(&m->client, path, 0660, err);
-	if (rc == 0 && m->root && lchown(path, m->user.uid, m->user.gid) != 0) {
+	if (rc == 0 && m->host.root && lchown(path, m->host.user.uid, m->host.user.gid) != 0) {
 		tn_buf_printf(err, "%s: %s", path, strerror(errno));
 		rc = TN_ESYS;
 	}
@@ -1381,13 +1067,13 @@ open_client(struct sv_master *m, struct tn_buf *err)
 
 /* After a master that was killed, its sockets are free when its front is dead too. */
 static int
-open_listeners(struct sv_listeners *ls, const struct tn_list *addresses, bool stale,
-    struct tn_buf *err)
+open_listeners(struct sv_listeners *ls, const struct tn_list *addresses, unsigned shards,
+    bool stale, struct tn_buf *err)
 {
 	int i, rc;
 
 	for (i = 0;; i++) {
-		rc = sv_listen_open(ls, addresses, err);
+		rc = sv_listen_open_shards(ls, addresses, shards, err);
 		if (rc != TN_EBUSY || !stale || i == BIND_TRIES)
 			return rc;
 		tn_buf_reset(err);
@@ -1441,33 +1127,38 @@ prepare(struct sv_master *m, struct tn_buf *err)
 	int rc;
 
 	sv_system_look(&sys);
-	m->root = sys.root;
-	if (m->root &&
-	    sv_user_pair(&m->user, &m->worker_user, m->opt->user, m->opt->worker_user, err) != 0)
+	m->host.root = sys.root;
+	if (m->host.root &&
+	    sv_user_pair(&m->host.user, &m->host.worker_user, m->opt->user, m->opt->worker_user,
+	    err) != 0)
 		return TN_EXIT_CONFIG;
-	if ((m->worker_program = sv_program_find("worker_program", m->opt->worker_program,
+	if ((m->host.worker_program = sv_program_find("worker_program", m->opt->worker_program,
 		 "tana-worker", TANA_LIBEXECDIR, err)) == NULL)
 		return TN_EXIT_FAILURE;
 	if (sv_rundir_make(m->opt->run_dir, err) != 0)
 		return TN_EXIT_FAILURE;
 	if ((rc = take_pidfile(m, &stale, err)) != 0)
 		return rc;
-	if (sv_plan_make(&m->plan, (enum sv_sandbox)m->opt->sandbox, &sys, err) != 0)
+	if (sv_plan_make(&m->host.plan, (enum sv_sandbox)m->opt->sandbox, &sys, err) != 0)
 		return TN_EXIT_SANDBOX;
-	if ((m->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC)) < 0 ||
-	    (m->self_fd = open("/proc/self/exe", O_PATH | O_CLOEXEC)) < 0) {
+	if ((m->host.null_fd = open("/dev/null", O_RDWR | O_CLOEXEC)) < 0 ||
+	    (m->host.self_fd = open("/proc/self/exe", O_PATH | O_CLOEXEC)) < 0) {
 		tn_buf_printf(err, "/dev/null, /proc/self/exe: %s", strerror(errno));
 		return TN_EXIT_FAILURE;
 	}
 	if (open_contracts(m, err) != 0 || open_state(m, err) != 0 ||
-	    open_listeners(&m->listeners, &m->opt->listen, stale, err) != 0 ||
+	    open_listeners(&m->listeners, &m->opt->listen, m->host.shards, stale, err) != 0 ||
 	    (m->opt->metrics_listen.n > 0 &&
-	    open_listeners(&m->metrics, &m->opt->metrics_listen, stale, err) != 0) ||
+	    open_listeners(&m->metrics, &m->opt->metrics_listen, 1, stale, err) != 0) ||
 	    open_control(m, err) != 0 || open_client(m, err) != 0)
 		return TN_EXIT_FAILURE;
 	if (check_activation(err) != 0)
 		return TN_EXIT_CONFIG;
+	m->host.control_fd = m->control.fd;
+	m->host.client_fd = m->client.fd;
 	for (i = 0; i < m->listeners.n; i++) {
+		if (m->listeners.v[i].nth > 0)
+			continue;
 		sv_address_print(m->listeners.v[i].fd, &where);
 		tn_log(TN_LOG_INFO, "listening on %.*s", bufint(&where), bufstr(&where));
 		tn_buf_reset(&where);
@@ -1481,6 +1172,20 @@ prepare(struct sv_master *m, struct tn_buf *err)
 	return 0;
 }
 
+static int
+start_shards(struct sv_master *m, struct tn_buf *err)
+{
+	struct sv_shard *s;
+	int rc;
+
+	if (m->host.shards > 1)
+		tn_log(TN_LOG_INFO, "%u shards", m->host.shards);
+	EACH_SHARD(s, m)
+		if ((rc = sv_shard_start(s, m->waiting, err)) != 0)
+			return rc;
+	return 0;
+}
+
 static void
 report_sandbox(const struct sv_master *m)
 {
@@ -1490,8 +1195,8 @@ report_sandbox(const struct sv_master *m)
 		tn_log(TN_LOG_WARN, "sandbox = off: contracts run unconfined");
 	else
 		tn_log(TN_LOG_INFO, "required sandbox layers: %s",
-		    tn_layers_text(m->plan.required, names, sizeof(names)));
-	if (!m->root)
+		    tn_layers_text(m->host.plan.required, names, sizeof(names)));
+	if (!m->host.root)
 		tn_log(TN_LOG_INFO, "not started as root: all processes run as this user");
 }
 
@@ -1515,22 +1220,34 @@ catch_signals(sigset_t *old)
 	(void)sigaction(SIGPIPE, &sa, NULL);
 }
 
+static void
+end_shard(struct sv_shard *s)
+{
+	struct sv_shard_child *c;
+	size_t i;
+
+	for (i = 0; (c = sv_shard_child(s, i)) != NULL; i++) {
+		while (c->pid > 0 && waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+		sv_shard_forget(c);
+	}
+	tn_fd_close(&s->channel);
+}
+
 /* Nothing of ours stays behind. */
 static void
 end_children(struct sv_master *m)
 {
 	struct tn_buf ignored = { 0 };
-	struct child *c;
+	struct sv_shard_child *c;
+	struct sv_shard *s;
 	size_t i;
 
-	for (i = 0; (c = child_at(m, i)) != NULL; i++)
-		kill_child(c);
-	for (i = 0; (c = child_at(m, i)) != NULL; i++) {
-		while (c->pid > 0 && waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
-			;
-		forget_child(c);
-	}
-	tn_fd_close(&m->channel);
+	EACH_SHARD(s, m)
+		for (i = 0; (c = sv_shard_child(s, i)) != NULL; i++)
+			sv_shard_kill(c);
+	EACH_SHARD(s, m)
+		end_shard(s);
 	if (m->up.pid > 0) {		/* it has not taken over */
 		sv_upgrade_kill(&m->up);
 		while (waitpid(m->up.pid, NULL, 0) < 0 && errno == EINTR)
@@ -1552,32 +1269,26 @@ sv_master_run(const struct sv_config *cfg, struct tn_options **opt, struct sv_da
 		.daemon = daemon,
 		.control = { .fd = -1 },
 		.client = { .fd = -1 },
-		.contracts_fd = -1,
-		.state_fd = -1,
-		.null_fd = -1,
-		.log_fd = -1,
-		.self_fd = -1,
-		.channel = -1,
+		.host = {
+			.ops = &shard_ops, .opt = *opt, .shards = sv_shards_count(*opt),
+			.contracts_fd = -1, .state_fd = -1, .null_fd = -1, .self_fd = -1,
+			.control_fd = -1, .client_fd = -1, .log_fd = -1,
+		},
+		.config_fds = { -1, -1 },
 		.up = SV_UPGRADE_NONE,
 		.before = sv_inherit_take(SV_INHERIT_CHANNEL),
 		.waiting = sv_inherit_upgrade(),
 		.program = sv_upgrade_program(daemon->argv != NULL ? daemon->argv[0] : NULL),
-		/* A zygote takes its time to warm up, a compiler its time to fail. */
-		.zygotes = { .burst = 16, .every_us = 1000000 },
-		.compilers = { .burst = 32, .every_us = 500000 },
-		.reloads = { .burst = 32, .every_us = 100000 },
-		.upgrades = { .burst = 8, .every_us = 1000000 },
-		.gossip = { .burst = 10 },
 	};
 	struct tn_buf err = { 0 };
-	struct child *c;
+	struct sv_shard *s;
 	sigset_t unblocked;
-	size_t i;
 	int rc;
 
 	*opt = NULL;
-	for (i = 0; (c = child_at(&m, i)) != NULL; i++)
-		c->pidfd = -1;
+	m.host.arg = &m;
+	EACH_SHARD(s, &m)
+		sv_shard_init(s, &m.host, (unsigned)(s - m.shard));
 	catch_signals(&unblocked);
 	if (start_log(&m) != 0) {
 		m.code = TN_EXIT_FAILURE;
@@ -1586,7 +1297,7 @@ sv_master_run(const struct sv_config *cfg, struct tn_options **opt, struct sv_da
 	tn_log(TN_LOG_INFO, "tana-edge %s starts, configuration %s", PACKAGE_VERSION,
 	    cfg->path != NULL ? cfg->path : "of defaults and command line");
 	if ((rc = prepare(&m, &err)) != 0 ||
-	    (rc = start_front(&m, &err) != 0 ? TN_EXIT_FAILURE : 0) != 0) {
+	    (rc = start_shards(&m, &err) != 0 ? TN_EXIT_FAILURE : 0) != 0) {
 		complain(&m, "%.*s", bufint(&err), bufstr(&err));
 		m.code = (enum tn_exit)rc;
 		goto out;
@@ -1606,21 +1317,23 @@ out:
 	sv_listener_close(&m.client);
 	sv_inherit_end(false);
 	sv_pidfile_release(&m.pidfile);
-	tn_fd_close(&m.contracts_fd);
-	tn_fd_close(&m.state_fd);
-	tn_fd_close(&m.null_fd);
-	tn_fd_close(&m.self_fd);
+	tn_fd_close(&m.host.contracts_fd);
+	tn_fd_close(&m.host.state_fd);
+	tn_fd_close(&m.host.null_fd);
+	tn_fd_close(&m.host.self_fd);
 	tn_fd_close(&m.before);
-	free(m.worker_program);
+	tn_fd_close(&m.config_fds[0]);
+	tn_fd_close(&m.config_fds[1]);
+	free(m.host.worker_program);
 	free(m.program);
 	tn_options_free(&m.opt);
 	tn_buf_fini(&err);
 	if (!m.was_ready)
 		sv_daemon_failed(daemon, m.code != TN_EXIT_OK ? m.code : TN_EXIT_FAILURE);
 	/* The log is open to the last word. */
-	if (m.log_fd >= 0) {
+	if (m.host.log_fd >= 0) {
 		tn_log_set_fd(STDERR_FILENO);
-		tn_fd_close(&m.log_fd);
+		tn_fd_close(&m.host.log_fd);
 	}
 	return m.code;
 }

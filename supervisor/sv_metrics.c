@@ -21,6 +21,7 @@
 
 #include "sv_contract.h"
 #include "sv_dispatch.h"
+#include "sv_gather.h"
 #include "sv_http_check.h"
 #include "sv_http_reply.h"
 #include "sv_openmetrics.h"
@@ -44,6 +45,8 @@ struct client {
 	struct event	*ev_end;
 	struct sv_http_scan scan;
 	bool		 answered, eof;
+	bool		 waiting;	/* for the other shards */
+	int		 minor;		/* of its HTTP version, meanwhile */
 };
 
 struct listener {
@@ -57,6 +60,8 @@ struct sv_metrics {
 	const struct tn_options *opt;
 	struct sv_dispatch *dispatch;
 	struct sv_stats	*stats;
+	struct sv_gather *gather;	/* NULL: there are no other shards */
+	bool		 asking;
 	struct event	*ev_pause;
 	TAILQ_HEAD(, listener) listeners;
 	TAILQ_HEAD(, client) clients;
@@ -92,6 +97,21 @@ busiest_first(const void *pa, const void *pb)
 }
 
 static int
+write_text(struct sv_metrics *m, const struct sv_stats *st,
+    const struct sv_openmetrics_contract *list, size_t n)
+{
+	tn_buf_reset(&m->text);
+	sv_openmetrics(&m->text, st, list, n);
+	if (!m->text.failed) {
+		m->text_us = tn_clock_us();
+		return 0;
+	}
+	tn_buf_fini(&m->text);
+	m->text_us = 0;
+	return TN_ENOMEM;
+}
+
+static int
 make_text(struct sv_metrics *m)
 {
 	struct sv_contracts *cs = sv_dispatch_contracts(m->dispatch);
@@ -113,28 +133,20 @@ make_text(struct sv_metrics *m)
 		memcpy(list[i].answers, p.v[i]->answers, sizeof(list[i].answers));
 	}
 	sv_dispatch_gauges(m->dispatch);
-	tn_buf_reset(&m->text);
-	sv_openmetrics(&m->text, m->stats, list, n);
-	if (!m->text.failed) {
-		m->text_us = tn_clock_us();
-		rc = 0;
-	} else {
-		tn_buf_fini(&m->text);
-		m->text_us = 0;
-	}
+	rc = write_text(m, m->stats, list, n);
 out:
 	free(p.v);
 	free(list);
 	return rc;
 }
 
-/* The text as it is now, or was a moment ago. */
+/* The text as it is now, or was a moment ago.  TN_EAGAIN: other shards must be asked. */
 static int
 fresh_text(struct sv_metrics *m)
 {
 	if (m->text_us != 0 && tn_clock_us() - m->text_us < TEXT_US)
 		return 0;
-	return make_text(m);
+	return m->gather != NULL ? TN_EAGAIN : make_text(m);
 }
 
 /* -- connections ---------------------------------------------------------------- */
@@ -203,9 +215,85 @@ answer_text(struct client *cl, const struct sv_http_head *head, int status, cons
 }
 
 static void
+answer_metrics(struct client *cl, const struct sv_http_head *head, int rc)
+{
+	if (rc != 0)
+		answer(cl, head, TN_FAULT_OVERLOAD, NULL);
+	else
+		answer_text(cl, head, 200, SV_OPENMETRICS_TYPE,
+		    (struct tn_str){ cl->m->text.p, cl->m->text.len });
+}
+
+static uint64_t
+answers_of(const struct sv_openmetrics_contract *c)
+{
+	uint64_t n = 0;
+	unsigned i;
+
+	for (i = 0; i < SV_STATUSES; i++)
+		n += c->answers[i];
+	return n;
+}
+
+static int
+most_answers_first(const void *pa, const void *pb)
+{
+	const struct sv_openmetrics_contract *a = pa, *b = pb;
+	uint64_t na = answers_of(a), nb = answers_of(b);
+
+	return na != nb ? (na < nb ? 1 : -1) : strcmp(a->id, b->id);
+}
+
+static void
+on_gathered(void *arg, const struct sv_stats *st, const struct sv_openmetrics_contract *list,
+    size_t n)
+{
+	struct sv_metrics *m = arg;
+	struct sv_openmetrics_contract *busiest = NULL;
+	size_t max = (size_t)m->opt->metrics_contracts_max;
+	struct client *cl, *next;
+	int rc = TN_ENOMEM;
+
+	m->asking = false;
+	if (st != NULL && (busiest = calloc(n + 1, sizeof(*busiest))) != NULL) {
+		memcpy(busiest, list, n * sizeof(*busiest));
+		if (n > max) {
+			qsort(busiest, n, sizeof(*busiest), most_answers_first);
+			n = max;
+		}
+		rc = write_text(m, st, busiest, n);
+	}
+	free(busiest);
+	for (cl = TAILQ_FIRST(&m->clients); cl != NULL; cl = next) {
+		struct sv_http_head head = { .minor = cl->minor };
+
+		next = TAILQ_NEXT(cl, link);
+		if (cl->waiting) {
+			cl->waiting = false;
+			answer_metrics(cl, &head, rc);
+		}
+	}
+}
+
+static void
+ask_shards(struct client *cl, const struct sv_http_head *head)
+{
+	struct sv_metrics *m = cl->m;
+
+	if (!m->asking && sv_gather_metrics(m->gather, on_gathered, m) != 0) {
+		answer(cl, head, TN_FAULT_OVERLOAD, NULL);
+		return;
+	}
+	m->asking = true;
+	cl->waiting = true;
+	cl->minor = head->minor;
+}
+
+static void
 serve(struct client *cl, const struct sv_http_head *head)
 {
 	struct sv_metrics *m = cl->m;
+	int rc;
 
 	if (!tn_str_is(head->path, "/metrics"))
 		answer_text(cl, head, 404, "text/plain; charset=utf-8",
@@ -213,11 +301,10 @@ serve(struct client *cl, const struct sv_http_head *head)
 	else if (!tn_str_is(head->method, "GET"))
 		answer_text(cl, head, 405, "text/plain; charset=utf-8",
 		    TN_STR("There is only GET here.\n"));
-	else if (fresh_text(m) != 0)
-		answer(cl, head, TN_FAULT_OVERLOAD, NULL);
+	else if ((rc = fresh_text(m)) == TN_EAGAIN)
+		ask_shards(cl, head);
 	else
-		answer_text(cl, head, 200, SV_OPENMETRICS_TYPE,
-		    (struct tn_str){ m->text.p, m->text.len });
+		answer_metrics(cl, head, rc);
 }
 
 static void
@@ -230,7 +317,7 @@ on_readable(struct bufferevent *bev, void *arg)
 	enum tn_fault fault;
 	size_t end;
 
-	if (cl->answered) {
+	if (cl->answered || cl->waiting) {
 		/* A body, or another request: there will be no answer to that. */
 		evbuffer_drain(in, evbuffer_get_length(in));
 		return;
@@ -269,8 +356,8 @@ on_client_event(struct bufferevent *bev, short what, void *arg)
 	struct client *cl = arg;
 
 	/* It may have closed its sending side only, and still wait for the answer. */
-	if (!(what & BEV_EVENT_ERROR) && cl->answered &&
-	    evbuffer_get_length(bufferevent_get_output(bev)) > 0)
+	if (!(what & BEV_EVENT_ERROR) && (cl->waiting || (cl->answered &&
+	    evbuffer_get_length(bufferevent_get_output(bev)) > 0)))
 		cl->eof = true;
 	else
 		client_free(cl);
@@ -381,6 +468,12 @@ sv_metrics_drain(struct sv_metrics *m)
 		close(l->fd);
 		free(l);
 	}
+}
+
+void
+sv_metrics_set_gather(struct sv_metrics *m, struct sv_gather *gather)
+{
+	m->gather = gather;
 }
 
 struct sv_metrics *

@@ -17,6 +17,7 @@
 
 struct event_base;
 struct sv_dispatch;
+struct sv_gather;
 struct sv_metrics;
 struct sv_stats;
 struct tn_options;
@@ -24,6 +25,9 @@ struct tn_options;
 /* All are borrowed.  NULL: no memory. */
 struct sv_metrics *sv_metrics_new(struct event_base *base, const struct tn_options *opt,
     struct sv_dispatch *dispatch, struct sv_stats *stats);
+
+/* The first of several shards: all of them are asked (borrowed; until sv_metrics_free()). */
+void sv_metrics_set_gather(struct sv_metrics *m, struct sv_gather *gather);
 
 /* Answer on a listening socket.  It is ours then; not on failure. */
 int sv_metrics_listen(struct sv_metrics *m, int fd);

@@ -115,7 +115,7 @@ limits_of_all(const struct tn_options *opt)
 }
 
 int
-sv_shares_check(const struct tn_options *opt, struct tn_buf *err)
+sv_shares_check(const struct tn_options *opt, uint64_t workers_max, struct tn_buf *err)
 {
 	const struct tn_list *list = &opt->contract_limits;
 	char id[SV_CONTRACT_MAX + 1], other[SV_CONTRACT_MAX + 1];
@@ -136,9 +136,10 @@ sv_shares_check(const struct tn_options *opt, struct tn_buf *err)
 				tn_buf_printf(&why, "contract %s is named twice", id);
 		reserved += l.workers_reserved;
 	}
-	if (why.len == 0 && reserved >= (uint64_t)opt->workers_max)
-		tn_buf_printf(&why, "%llu workers are reserved: of workers_max (%lld) one at least "
-		    "must be left for all", (unsigned long long)reserved, (long long)opt->workers_max);
+	if (why.len == 0 && reserved >= workers_max)
+		tn_buf_printf(&why, "%llu workers are reserved: of %llu that there may be one at "
+		    "least must be left for all", (unsigned long long)reserved,
+		    (unsigned long long)workers_max);
 	tn_buf_fini(&none);
 	if (why.len > 0)
 		tn_buf_printf(err, "contract_limits: %.*s", (int)why.len, why.p);

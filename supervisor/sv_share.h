@@ -50,8 +50,11 @@ void sv_shares_free(struct sv_shares **s);
 /* The options have changed. TN_ENOMEM: the limits stay as they were. */
 int sv_shares_reload(struct sv_shares *s, const struct tn_options *opt);
 
-/* Is contract_limits in order?  TN_EINVAL: err says what is wrong with which item. */
-int sv_shares_check(const struct tn_options *opt, struct tn_buf *err);
+/*
+ * Is contract_limits in order, where there are up to workers_max workers?  TN_EINVAL: err
+ * says what is wrong with which item.
+ */
+int sv_shares_check(const struct tn_options *opt, uint64_t workers_max, struct tn_buf *err);
 
 /* The contract's share, held; NULL: no memory. */
 struct sv_share *sv_shares_get(struct sv_shares *s, const char *id);

@@ -46,9 +46,20 @@ void sv_stats_statuses(const struct sv_stats *st, uint64_t n[SV_STATUSES]);
 unsigned sv_stats_class(unsigned n);
 /*
  * One map: every counter and gauge by name, those with a label as { value: number }, and
- * "phases": { name: {count, mean_us, p50_us, p99_us, max_us, buckets} }, times (TN_TIME)
+ * "phases": { name: {count, sum_us, mean_us, p50_us, p99_us, max_us, buckets} }, times (TN_TIME)
  * after the phases; buckets: [greatest value in us, how many] of each that is not empty.
  */
 void sv_stats_pack(const struct sv_stats *st, msgpack_packer *pk);
+/* The same map, in which the caller then packs so many pairs more. */
+void sv_stats_pack_with(const struct sv_stats *st, msgpack_packer *pk, size_t more);
+/*
+ * The other way, from another process: what is not known is left out, what is missing is
+ * 0.  TN_EPROTO: it is no such map.
+ */
+int sv_stats_unpack(struct sv_stats *st, const msgpack_object *o);
+/* Add those of another shard, as if one had counted all; contracts are the same for both. */
+void sv_stats_add(struct sv_stats *st, const struct sv_stats *other);
+/* Leave what only grows: somebody has counted that, and is not there any more. */
+void sv_stats_clear_gauges(struct sv_stats *st);
 
 #endif

@@ -22,7 +22,6 @@
 #include "tn_fd.h"
 
 #define MSG_MAGIC	0x74757031u
-#define FD_HIGH		(SV_INHERIT_FD + SV_INHERIT_MAX)	/* above all that is handed over */
 
 struct up_msg {
 	uint32_t	magic;
@@ -139,7 +138,7 @@ run_program(const char *program, char *const *argv, const char *dir,
 		(void)sigaction(sig, &sa, NULL);
 	/* All out of the way, then each to its place. */
 	for (i = 0; i < n; i++)
-		if ((high[i] = fcntl(handed[i].fd, F_DUPFD_CLOEXEC, FD_HIGH)) < 0)
+		if ((high[i] = fcntl(handed[i].fd, F_DUPFD_CLOEXEC, SV_INHERIT_FD + (int)n)) < 0)
 			_exit(127);
 	len = snprintf(words, sizeof(words), "%d", (int)getpid());
 	for (i = 0; i < n; i++) {

@@ -49,6 +49,7 @@ e2e_tests += %D%/e2e/test_client.py
 e2e_tests += %D%/e2e/test_tail.py
 e2e_tests += %D%/e2e/test_data.py
 e2e_tests += %D%/e2e/test_upgrade.py
+e2e_tests += %D%/e2e/test_shards.py
 e2e_tests += %D%/e2e/test_install.py
 e2e_tests += %D%/e2e/test_ablation.py
 e2e_tests += %D%/e2e/test_bench.py

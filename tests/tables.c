@@ -19,6 +19,7 @@ options(void)
 #define TN_OPT_STR(name, def, reload, unit, doc) puts(#name " " doc);
 #define TN_OPT_LIST(name, def, reload, unit, doc) puts(#name " " doc);
 #define TN_OPT_INT(name, def, min, max, reload, unit, doc) puts(#name " " doc);
+#define TN_OPT_AUTO(name, def, min, max, reload, unit, doc) puts(#name " " doc);
 #define TN_OPT_SIZE(name, def, min, max, reload, doc) puts(#name " " doc);
 #define TN_OPT_BOOL(name, def, reload, doc) puts(#name " " doc);
 #define TN_OPT_ENUM(name, def, choices, reload, doc) puts(#name " " doc);

@@ -189,6 +189,130 @@ test_port_taken(void **state)
 }
 
 static void
+name_of(int fd, char *to, size_t size)
+{
+	struct tn_buf text = { 0 };
+
+	sv_address_print(fd, &text);
+	(void)snprintf(to, size, "%.*s", (int)text.len, text.p);
+	tn_buf_fini(&text);
+}
+
+/* How many of so many connections come to each of the sockets. */
+static void
+spread(const struct sv_listeners *ls, unsigned connections, unsigned *got)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+	int *client = calloc(connections, sizeof(*client)), fd;
+	unsigned i;
+	size_t k;
+
+	assert_int_equal(getsockname(ls->v[0].fd, (struct sockaddr *)&sa, &len), 0);
+	for (i = 0; i < connections; i++) {
+		client[i] = socket(sa.ss_family, SOCK_STREAM, 0);
+		assert_int_equal(connect(client[i], (struct sockaddr *)&sa, len), 0);
+	}
+	for (k = 0; k < ls->n; k++)
+		for (got[k] = 0; (fd = accept(ls->v[k].fd, NULL, NULL)) >= 0; got[k]++)
+			(void)close(fd);
+	for (i = 0; i < connections; i++)
+		(void)close(client[i]);
+	free(client);
+}
+
+static void
+test_each_shard_has_a_socket(void **state)
+{
+	char unix_[200], *addresses[] = { (char[]){ "127.0.0.1:0" }, (char[]){ "*:0" },
+		unix_ }, again[64], wild[64], other[64], *taken[] = { again };
+	struct tn_list list = { addresses, 3 }, second = { taken, 1 }, one = { addresses, 1 };
+	struct sv_listeners ls, more;
+	struct tn_buf err = { 0 };
+	unsigned got[4], i;
+
+	(void)state;
+	(void)snprintf(unix_, sizeof(unix_), "unix:%s", in_dir("shared.sock"));
+	assert_int_equal(sv_listen_open_shards(&ls, &list, 4, &err), 0);
+	assert_int_equal(ls.n, 9);
+	for (i = 0; i < 9; i++) {
+		assert_int_equal(ls.v[i].nth, i == 8 ? 0 : i % 4);
+		assert_int_equal(ls.v[i].of, i == 8 ? 1 : 4);
+		assert_int_equal(ls.v[i].cover, -1);
+	}
+	/* Of one address all are at the same port, and no other. */
+	name_of(ls.v[0].fd, again, sizeof(again));
+	name_of(ls.v[4].fd, wild, sizeof(wild));
+	for (i = 0; i < 8; i++) {
+		name_of(ls.v[i].fd, other, sizeof(other));
+		assert_string_equal(other, i < 4 ? again : wild);
+	}
+	assert_string_not_equal(again, wild);
+	/* Somebody who does as we do is still told that the address is taken. */
+	assert_int_equal(sv_listen_open_shards(&more, &second, 4, &err), TN_EBUSY);
+	assert_non_null(memmem(err.p, err.len, "in use", 6));
+	tn_buf_reset(&err);
+	assert_int_equal(sv_listen_open(&more, &second, &err), TN_EBUSY);
+	sv_listen_close(&ls);
+	/* (That fewer than 10 of 200 come to one of four is less likely than 1 in 10^12.) */
+	assert_int_equal(sv_listen_open_shards(&ls, &one, 4, &err), 0);
+	spread(&ls, 200, got);
+	assert_int_equal(got[0] + got[1] + got[2] + got[3], 200);
+	for (i = 0; i < 4; i++)
+		assert_true(got[i] >= 10);
+	sv_listen_close(&ls);
+	tn_buf_fini(&err);
+}
+
+/* One shard's sockets are nobody else's to bind to: as it always was. */
+static void
+test_one_shard_shares_no_port(void **state)
+{
+	char *addresses[] = { (char[]){ "127.0.0.1:0" } };
+	struct tn_list list = { addresses, 1 };
+	struct sv_listeners ls;
+	struct tn_buf err = { 0 };
+	socklen_t len = sizeof(int);
+	int on = 1;
+
+	(void)state;
+	assert_int_equal(sv_listen_open_shards(&ls, &list, 1, &err), 0);
+	assert_int_equal(ls.n, 1);
+	assert_int_equal(getsockopt(ls.v[0].fd, SOL_SOCKET, SO_REUSEPORT, &on, &len), 0);
+	assert_int_equal(on, 0);
+	sv_listen_close(&ls);
+}
+
+/* Every socket is somebody's, and everybody has one, whatever the numbers are. */
+static void
+test_whose_socket_it_is(void **state)
+{
+	unsigned sockets, shards, k, n, of_socket[9], of_shard[9];
+	struct sv_listener l;
+
+	(void)state;
+	for (sockets = 1; sockets <= 8; sockets++)
+		for (shards = 1; shards <= 8; shards++) {
+			memset(of_socket, 0, sizeof(of_socket));
+			memset(of_shard, 0, sizeof(of_shard));
+			for (k = 0; k < sockets; k++)
+				for (n = 0; n < shards; n++) {
+					l = (struct sv_listener){ .nth = k, .of = sockets };
+					if (!sv_listener_is_for(&l, n, shards))
+						continue;
+					of_socket[k]++;
+					of_shard[n]++;
+				}
+			for (k = 0; k < sockets; k++)
+				assert_true(of_socket[k] >= 1 &&
+				    of_socket[k] <= (shards + sockets - 1) / sockets);
+			for (n = 0; n < shards; n++)
+				assert_true(of_shard[n] >= 1 &&
+				    of_shard[n] <= (sockets + shards - 1) / shards);
+		}
+}
+
+static void
 test_unix_modes_and_removal(void **state)
 {
 	struct sv_listener l;
@@ -328,6 +452,9 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse),
 		cmocka_unit_test(test_parse_refuses),
+		T(test_each_shard_has_a_socket),
+		cmocka_unit_test(test_one_shard_shares_no_port),
+		cmocka_unit_test(test_whose_socket_it_is),
 		T(test_port_zero_and_both_families),
 		T(test_all_or_none),
 		T(test_port_taken),

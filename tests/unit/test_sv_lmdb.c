@@ -6,12 +6,14 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -871,6 +873,136 @@ a_copy_is_a_database(void **state)
 	assert_true(t.copy >= 0);
 }
 
+/* -- several processes at once -------------------------------------------- */
+
+enum { PROCESSES = 4, STEPS = 10, ROUNDS = 40, COMMITS = 15000 };
+
+/* In a child: add 1 to a counter, so many times, as one of a crowd; its exit status. */
+static int
+count_up(int gate)
+{
+	uint64_t version;
+	char what[96], byte;
+	int conflicts = 0, n;
+
+	if (read(gate, &byte, 1) != 0)	/* until all are there */
+		return 2;
+	t.base = event_base_new();	/* the parent's is not to be shared */
+	open_storage();
+	for (n = 0; n < STEPS;) {
+		long now = get("c", "n") != NULL ? strtol(t.value + 1, NULL, 10) : 0;
+
+		if (t.err != 0) {
+			print_error("read: %s\n", t.text);
+			return 3;
+		}
+		version = t.there ? t.version : 0;
+		snprintf(what, sizeof(what), "r n %llu s n s%ld", (unsigned long long)version,
+		    now + 1);
+		switch (commit("c", what)) {
+		case 0:
+			n++;
+			break;
+		case TN_EBUSY:
+			conflicts++;
+			break;
+		default:
+			print_error("commit: %s\n", t.text);
+			return 4;
+		}
+	}
+	sv_storage_close(&t.st);
+	/* Were there none at all, they have not met. */
+	return conflicts > 0 ? 0 : 5;
+}
+
+/* The file is made by one of them while the others want it, too. */
+static void
+processes_share_it_and_lose_no_update(void **state)
+{
+	int round, i, gate[2], status, met = 0;
+	pid_t pid[PROCESSES];
+	char want[32], command[192];
+
+	(void)state;
+	snprintf(want, sizeof(want), "s%d", PROCESSES * STEPS);
+	for (round = 0; round < ROUNDS; round++) {
+		assert_int_equal(pipe(gate), 0);
+		for (i = 0; i < PROCESSES; i++)
+			if ((pid[i] = fork()) == 0) {
+				(void)close(gate[1]);
+				_exit(count_up(gate[0]));
+			}
+		(void)close(gate[0]);
+		(void)close(gate[1]);
+		for (i = 0; i < PROCESSES; i++) {
+			assert_int_equal(waitpid(pid[i], &status, 0), pid[i]);
+			assert_true(WIFEXITED(status));
+			met += WEXITSTATUS(status) == 0;
+			assert_true(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 5);
+		}
+		open_storage();
+		assert_string_equal(get("c", "n"), want);
+		sv_storage_close(&t.st);
+		snprintf(command, sizeof(command), "rm -rf '%s'", t.dir);
+		assert_int_equal(system(command), 0);
+	}
+	assert_true(met > 0);
+}
+
+/* One that opens it reads it through; what others write meanwhile does not look like damage. */
+static void
+it_is_checked_while_another_process_writes(void **state)
+{
+	char text[SV_STORAGE_TEXT_MAX], what[64], contract[16];
+	int gate[2], status, n, err;
+	pid_t pid, gone = 0;
+	bool bad;
+
+	(void)state;
+	set_option("storage_durability", "interval");
+	open_storage();
+	assert_int_equal(commit("c", "s a s1"), 0);
+	sv_storage_close(&t.st);
+	assert_int_equal(pipe(gate), 0);
+	if ((pid = fork()) == 0) {
+		(void)close(gate[0]);
+		t.base = event_base_new();
+		open_storage();
+		(void)!write(gate[1], "x", 1);
+		/*
+		 * The file grows, and pages of it become free (to be used again when nobody
+		 * reads them any more: hence an end).
+		 */
+		for (n = 0; n < COMMITS; n++) {
+			snprintf(contract, sizeof(contract), "c%d", n / 100);
+			snprintf(what, sizeof(what), "s k%d s%040d", n % 100, n);
+			begin(contract, what, &err);
+			finish();
+			if (err != 0) {
+				print_error("commit %d: %s\n", n, t.text);
+				_exit(1);
+			}
+		}
+		_exit(0);
+	}
+	(void)close(gate[1]);
+	assert_int_equal(read(gate[0], what, 1), 1);
+	(void)close(gate[0]);
+	for (n = 0; n < 200 && (gone = waitpid(pid, &status, WNOHANG)) == 0; n++)
+		if (sv_lmdb_check_dir(t.dir, t.file, text) != 0)
+			break;
+	bad = n < 200 && gone == 0;
+	if (gone == 0) {
+		assert_int_equal(kill(pid, SIGKILL), 0);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+	} else
+		assert_int_equal(status, 0);
+	if (bad)
+		fail_msg("check %d: %s", n, text);
+	assert_true(n >= 5);
+}
+
 int
 main(void)
 {
@@ -897,6 +1029,8 @@ main(void)
 		T(a_directory_that_cannot_be),
 		T(a_directory_that_cannot_be_written),
 		T(a_copy_is_a_database),
+		T(processes_share_it_and_lose_no_update),
+		T(it_is_checked_while_another_process_writes),
 	};
 
 	return cmocka_run_group_tests_name("sv_lmdb", tests, NULL, NULL);

@@ -160,7 +160,9 @@ static struct {
 	bool			 drain_seen;
 	int			 zygote_fd;
 	int			 compiler_fd;
-} ff = { -1, -1, NULL, false, -1, -1 };
+	unsigned		 shard;
+	bool			 rest;	/* let another front accept */
+} ff = { -1, -1, NULL, false, -1, -1, 0, false };
 
 static void
 ff_tell(unsigned type, uint64_t arg)
@@ -219,6 +221,16 @@ ff_wait(unsigned type, int *fds, int *nfds)
 }
 
 static void
+ff_drop(void)
+{
+	int fds[TN_FD_PASS_MAX], nfds, i;
+
+	(void)ff_receive(fds, &nfds);
+	for (i = 0; i < nfds; i++)
+		(void)close(fds[i]);
+}
+
+static void
 ff_read_all(int fd, struct tn_buf *b)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
@@ -252,8 +264,16 @@ ff_command(const char *cmd, struct tn_buf *b)
 	struct sv_msg m;
 	unsigned long long n;
 	struct stat a, c;
+	unsigned shard;
+	int at = 0;
 
-	if (strcmp(cmd, "info") == 0) {
+	if (sscanf(cmd, "at %u %n", &shard, &at) == 1 && at > 0) {
+		ff.rest = shard != ff.shard;
+		if (!ff.rest)
+			ff_command(cmd + at, b);
+		else
+			tn_buf_puts(b, "elsewhere ");
+	} else if (strcmp(cmd, "info") == 0) {
 		describe_self(b);
 		tn_buf_printf(b, "ppid=%d domain=%s workers_max=%lld dumpable=%d ", (int)getppid(),
 		    ff.opt->domain, (long long)ff.opt->workers_max, prctl(PR_GET_DUMPABLE));
@@ -351,6 +371,9 @@ ff_serve_one(void)
 		(void)send(fd, b.p, b.len, MSG_NOSIGNAL);
 	}
 	(void)close(fd);
+	if (ff.rest)
+		(void)usleep(2 * STEP_US);
+	ff.rest = false;
 	tn_buf_fini(&b);
 }
 
@@ -370,7 +393,9 @@ front_main(void)
 	ff.control = fds[2];
 	(void)close(fds[3]);
 	(void)close(fds[4]);
-	while ((m = ff_receive(fds, &nfds)).type == SV_MSG_LISTEN && nfds == 1)
+	while ((m = ff_receive(fds, &nfds)).type == SV_MSG_SHARD)
+		ff.shard = (unsigned)m.arg;
+	for (; m.type == SV_MSG_LISTEN && nfds == 1; m = ff_receive(fds, &nfds))
 		if (m.arg == 0)
 			ff.listen = fds[0];
 		else
@@ -391,15 +416,15 @@ front_main(void)
 			ff_serve_one();
 		if ((p[1].revents & POLLHUP) != 0)
 			return 96;
-		/* LOG and CONFIG are left for the command that waits for them. */
+		/* LOG and CONFIG are left for the command of the first shard that waits for them. */
 		if ((p[1].revents & POLLIN) != 0 &&
-		    recv(SV_FRONT_FD, &m, sizeof(m), MSG_PEEK) > 0) {
+		    recv(SV_FRONT_FD, &m, sizeof(m), MSG_PEEK | MSG_DONTWAIT) > 0) {
 			if (m.type == SV_MSG_DRAIN)
 				ff.drain_seen = true;
 			else {
 				(void)usleep(STEP_US);
-				if (m.type == SV_MSG_ZYGOTE_DEAD)
-					(void)ff_receive(fds, &nfds);
+				if (m.type == SV_MSG_ZYGOTE_DEAD || ff.shard > 0)
+					ff_drop();
 			}
 		}
 		if (ff.drain_seen && strcmp(ff.opt->domain, "hangs") != 0)
@@ -578,6 +603,24 @@ ask(struct server *s, const char *cmd)
 		(void)usleep(STEP_US);
 	}
 	fail_msg("no answer to '%s'", cmd);
+	return NULL;
+}
+
+/* The same of one shard's front: who accepts is by chance. */
+static char *
+ask_at(struct server *s, unsigned shard, const char *what)
+{
+	char cmd[256], *text;
+	int i;
+
+	(void)snprintf(cmd, sizeof(cmd), "at %u %s", shard, what);
+	for (i = 0; i < 1000; i++) {
+		text = ask(s, cmd);
+		if (strncmp(text, "elsewhere", 9) != 0)
+			return text;
+		free(text);
+	}
+	fail_msg("shard %u does not hear '%s'", shard, what);
 	return NULL;
 }
 
@@ -1028,6 +1071,65 @@ test_compiler_out_of_reach(void **state)
 	wait_log(s, "contracts: user www-data may not read");
 }
 
+static pid_t
+pid_at(struct server *s, unsigned shard)
+{
+	char *info = ask_at(s, shard, "info");
+	pid_t pid = (pid_t)number(info, "pid=");
+
+	free(info);
+	return pid;
+}
+
+/* Each has its own; what is the server's is for the first one to ask for. */
+static void
+test_shards(void **state)
+{
+	struct server *s = *state;
+	pid_t pid[3], zygote[2];
+	unsigned i;
+	char *r;
+
+	start(s, (const char *const[]){ "shards=3", NULL });
+	wait_log(s, "serving, pid");
+	for (i = 0; i < 3; i++)
+		pid[i] = pid_at(s, i);
+	assert_true(pid[0] != pid[1] && pid[1] != pid[2] && pid[0] != pid[2]);
+	/* The same generation is another zygote. */
+	for (i = 0; i < 2; i++) {
+		r = ask_at(s, i, "zygote 1");
+		assert_true(has(r, "arg=1 status=0 fds=2 "));
+		zygote[i] = (pid_t)number(r, "host_pid=");
+		free(r);
+	}
+	assert_true(zygote[0] != zygote[1]);
+	wait_log(s, "shard 1 zygote 1 started");
+	/* The first one's is not its to ask for. */
+	for (i = 0; i < 1000; i++)
+		if ((r = try_ask(s, "at 1 reload")) == NULL)
+			break;
+		else
+			free(r);
+	assert_true(i < 1000);
+	wait_log(s, "front 1 asks for what it must not (what is the first shard's to ask for)");
+	wait_gone(zygote[1]);
+	wait_log(s, "shard 1 serving again");
+	assert_true(pid_at(s, 1) != pid[1]);
+	assert_int_equal(pid_at(s, 0), pid[0]);
+	assert_int_equal(pid_at(s, 2), pid[2]);
+	assert_int_equal(kill(zygote[0], 0), 0);
+	/* Nobody but the first one says that it has the configuration; it gets it all the same. */
+	write_file(s->config, "workers_max = 70\n");
+	r = ask_at(s, 0, "reload");
+	assert_true(has(r, "status=0 fds=1 workers_max=70 "));
+	free(r);
+	wait_log(s, "shard 1 has not taken over the configuration yet");
+	wait_log(s, "shard 2 has not taken over the configuration yet");
+	r = ask_at(s, 0, "drain");
+	free(r);
+	assert_int_equal(wait_end(s), 0);
+}
+
 static void
 test_reload(void **state)
 {
@@ -1200,6 +1302,7 @@ main(int argc, char **argv)
 		T(test_zygote_cannot_start),
 		T(test_compiler),
 		T(test_compiler_out_of_reach),
+		T(test_shards),
 		T(test_reload),
 		T(test_log_reopened),
 		T(test_drain),

@@ -66,7 +66,7 @@ assert_refused(const char *value, const char *words)
 	char text[512];
 
 	set_limits(value);
-	assert_int_equal(sv_shares_check(opt, &err), TN_EINVAL);
+	assert_int_equal(sv_shares_check(opt, 100, &err), TN_EINVAL);
 	(void)snprintf(text, sizeof(text), "%.*s", (int)err.len, err.p);
 	if (strncmp(text, "contract_limits: ", 17) != 0 || strstr(text, words) == NULL)
 		fail_msg("%s: %s", value, text);
@@ -106,7 +106,7 @@ limits_are_those_of_all_unless_a_contract_has_its_own(void **state)
 	set("contract_queue_max=7");
 	set("contract_workers_max=3");
 	set_limits("a:weight=5,workers_reserved=2 c:queue_max=9");
-	assert_int_equal(sv_shares_check(opt, &err), 0);
+	assert_int_equal(sv_shares_check(opt, 100, &err), 0);
 	assert_int_equal(sv_shares_reload(shares, opt), 0);
 	assert_int_equal(a->limits.weight, 5);
 	assert_int_equal(a->flow.weight, 5);

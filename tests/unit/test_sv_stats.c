@@ -13,6 +13,7 @@
 
 #include "sv_request.h"
 #include "sv_stats.h"
+#include "tn_err.h"
 
 static void
 test_error_below_19_percent(void **state)
@@ -173,6 +174,120 @@ test_every_metric_and_phase_is_packed(void **state)
 }
 
 static void
+unpack(struct sv_stats *to, const struct sv_stats *from)
+{
+	msgpack_sbuffer sb;
+	msgpack_packer pk;
+	msgpack_unpacked un;
+
+	msgpack_sbuffer_init(&sb);
+	msgpack_packer_init(&pk, &sb, msgpack_sbuffer_write);
+	sv_stats_pack(from, &pk);
+	msgpack_unpacked_init(&un);
+	assert_int_equal(msgpack_unpack_next(&un, sb.data, sb.size, NULL), MSGPACK_UNPACK_SUCCESS);
+	memset(to, 0x55, sizeof(*to));
+	assert_int_equal(sv_stats_unpack(to, &un.data), 0);
+	msgpack_unpacked_destroy(&un);
+	msgpack_sbuffer_destroy(&sb);
+}
+
+/* All that can be counted, each a number of its own; times of all lengths. */
+static void
+count(struct sv_stats *st, unsigned *n)
+{
+	unsigned i;
+
+#define TN_COUNTER(name, doc, ...) st->name += ++*n;
+#define TN_GAUGE(name, doc, ...) st->name += ++*n;
+#define TN_COUNTERS(name, doc, label, n_, value) for (i = 0; i < (n_); i++) st->name[i] += ++*n;
+#define TN_GAUGES(name, doc, label, n_, value) for (i = 0; i < (n_); i++) st->name[i] += ++*n;
+#define TIME(h) (sv_histogram_add(h, (uint64_t)*n << *n % 30), ++*n);
+#define TN_TIME(name, doc) TIME(&st->time_##name)
+#include "metrics.def"
+#define TN_PHASE(sym, name, doc) TIME(&st->phase_##sym)
+#include "phases.def"
+}
+
+/* Two shards, each sent as it is sent, are what one would have counted. */
+static void
+test_shards_add_up(void **state)
+{
+	static struct sv_stats one, two, all, sum, got;
+	unsigned n = 0, k = 0, i;
+	uint64_t contracts;
+
+	(void)state;
+	sv_stats_init(&one);
+	sv_stats_init(&two);
+	sv_stats_init(&all);
+	for (i = 0; i < 100; i++) {
+		count(i % 2 == 0 ? &one : &two, &n);
+		count(&all, &k);
+	}
+	assert_true(one.contracts != two.contracts);
+	contracts = one.contracts > two.contracts ? one.contracts : two.contracts;
+	one.started_us -= 100 * 1000000u;
+	memset(&sum, 0, sizeof(sum));
+	unpack(&got, &two);
+	sv_stats_add(&sum, &got);
+	unpack(&got, &one);
+	sv_stats_add(&sum, &got);
+	assert_true(sum.started_us / 1000000u + 1 >= one.started_us / 1000000u &&
+	    sum.started_us <= two.started_us - 98 * 1000000u);
+	assert_int_equal(sum.contracts, contracts);
+	/* It moves by itself, and is packed as it is then. */
+	sum.uptime_seconds = all.uptime_seconds;
+	sum.started_us = all.started_us;
+	sum.contracts = all.contracts;
+	assert_memory_equal(&sum, &all, sizeof(sum));
+	sv_stats_clear_gauges(&sum);
+	assert_int_equal(sum.requests, all.requests);
+	assert_int_equal(sum.phase_total.count, 100);
+	assert_int_equal(sum.workers + sum.connections + sum.workers_by_state[0], 0);
+}
+
+/* From another process: whatever it is, it is a number in its place, or nothing. */
+static void
+test_stats_that_make_no_sense(void **state)
+{
+	static const struct { const char *p; size_t n; int rc; } bad[] = {
+#define BAD(lit, rc) { lit, sizeof(lit) - 1, rc }
+		BAD("\xc0", TN_EPROTO),
+		BAD("\x90", TN_EPROTO),
+		BAD("\x80", TN_EPROTO),
+		BAD("\x81\xa6phases\xc0", 0),
+		BAD("\x82\xa6phases\x90\xa8requests\xff", 0),
+		BAD("\x82\xa6phases\x80\xa8requests\xa1x", 0),
+		BAD("\x82\xa6phases\x80\xa8requests\xcb\x40\x45\0\0\0\0\0\0", 0),
+		BAD("\x82\xa6phases\x80\x01\x02", 0),
+		BAD("\x82\xa6phases\x80\xadworkers_ended\x93\x01\x02\x03", 0),
+		BAD("\x81\xa6phases\x81\xa5total\x81\xa7""buckets\x93\xc0\x91\x01\x92\xc0\x01", 0),
+	};
+	static struct sv_stats st, zero;
+	msgpack_unpacked un;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		msgpack_unpacked_init(&un);
+		assert_int_equal(msgpack_unpack_next(&un, bad[i].p, bad[i].n, NULL),
+		    MSGPACK_UNPACK_SUCCESS);
+		memset(&st, 0x55, sizeof(st));
+		assert_int_equal(sv_stats_unpack(&st, &un.data), bad[i].rc);
+		st.started_us = 0;
+		assert_memory_equal(&st, &zero, sizeof(st));
+		msgpack_unpacked_destroy(&un);
+	}
+	/* The longest time there is has a bucket, too. */
+	msgpack_unpacked_init(&un);
+	assert_int_equal(msgpack_unpack_next(&un, "\x81\xa6phases\x81\xa5total\x81\xa7""buckets\x91\x92"
+	    "\xcf\xff\xff\xff\xff\xff\xff\xff\xff\x02", 36, NULL), MSGPACK_UNPACK_SUCCESS);
+	assert_int_equal(sv_stats_unpack(&st, &un.data), 0);
+	assert_int_equal(st.phase_total.bucket[SV_HISTOGRAM_BUCKETS - 1], 2);
+	msgpack_unpacked_destroy(&un);
+}
+
+static void
 test_a_request_begins_empty(void **state)
 {
 	struct sv_request *rq = sv_request_new();
@@ -218,6 +333,8 @@ main(void)
 		cmocka_unit_test(test_extremes),
 		cmocka_unit_test(test_status_classes),
 		cmocka_unit_test(test_every_metric_and_phase_is_packed),
+		cmocka_unit_test(test_shards_add_up),
+		cmocka_unit_test(test_stats_that_make_no_sense),
 		cmocka_unit_test(test_a_request_begins_empty),
 	};
 

@@ -64,6 +64,7 @@ static const struct {
 #define TN_OPT_STR(name, def, reload, unit, doc) { #name, 's', reload },
 #define TN_OPT_LIST(name, def, reload, unit, doc) { #name, 'l', reload },
 #define TN_OPT_INT(name, def, min, max, reload, unit, doc) { #name, 'i', reload },
+#define TN_OPT_AUTO(name, def, min, max, reload, unit, doc) { #name, 'i', reload },
 #define TN_OPT_SIZE(name, def, min, max, reload, doc) { #name, 'z', reload },
 #define TN_OPT_BOOL(name, def, reload, doc) { #name, 'b', reload },
 #define TN_OPT_ENUM(name, def, choices, reload, doc) { #name, 'e', reload },
@@ -120,6 +121,7 @@ difference(const struct tn_options *a, const struct tn_options *b)
 #define TN_OPT_STR(name, def, reload, unit, doc) if (strcmp(a->name, b->name) != 0) return #name;
 #define TN_OPT_LIST(name, def, reload, unit, doc) if (!lists_equal(a->name, b->name)) return #name;
 #define TN_OPT_INT(name, def, min, max, reload, unit, doc) if (a->name != b->name) return #name;
+#define TN_OPT_AUTO(name, def, min, max, reload, unit, doc) if (a->name != b->name) return #name;
 #define TN_OPT_SIZE(name, def, min, max, reload, doc) if (a->name != b->name) return #name;
 #define TN_OPT_BOOL(name, def, reload, doc) if (a->name != b->name) return #name;
 #define TN_OPT_ENUM(name, def, choices, reload, doc) if (a->name != b->name) return #name;
@@ -191,6 +193,7 @@ defaults_are_the_tables(void **state)
 	(void)state;
 #define TN_OPT_STR(name, def, reload, unit, doc) assert_string_equal(o->name, def);
 #define TN_OPT_INT(name, def, min, max, reload, unit, doc) assert_true(o->name == def);
+#define TN_OPT_AUTO(name, def, min, max, reload, unit, doc) assert_true(o->name == def);
 #define TN_OPT_BOOL(name, def, reload, doc) assert_int_equal(o->name, strcmp(def, "on") == 0);
 #define TN_OPT_ENUM(name, def, choices, reload, doc) \
 	assert_string_equal(tn_options_choice(#name, o->name), def);
@@ -334,6 +337,35 @@ numbers_out_of_range_are_refused_with_the_range(void **state)
 	}										\
 	assert_true(o->name == (def));
 #include "options.def"
+}
+
+/* 0 is how it is kept, and not how it is written. */
+static void
+a_number_may_be_auto_where_the_table_says_so(void **state)
+{
+	char text[64], want[256];
+
+	(void)state;
+#define TN_OPT_AUTO(name, def, min, max, reload, unit, doc)				\
+	snprintf(text, sizeof(text), "%d", max);					\
+	set(#name, text);								\
+	assert_true(o->name == (max));							\
+	assert_round_trip(#name);							\
+	set(#name, "auto");								\
+	assert_true(o->name == 0);							\
+	assert_round_trip(#name);							\
+	snprintf(want, sizeof(want),							\
+	    #name ": \"0\" is neither auto nor a number from %d to %d", min, max);	\
+	set_refused(#name "=0", want);							\
+	tn_buf_reset(&err);								\
+	snprintf(text, sizeof(text), "\n" #name " = Auto\n");				\
+	snprintf(want, sizeof(want),							\
+	    "test.conf:2: " #name ": \"Auto\" is neither auto nor a number from %d to %d",	\
+	    min, max);									\
+	refused(text, want);								\
+	assert_true(o->name == 0);
+#include "options.def"
+	set_refused("workers_min=auto", "workers_min: \"auto\" is not a number from 1 to 10000");
 }
 
 static void
@@ -880,6 +912,7 @@ help_and_manual_have_every_option_with_its_facts(void **state)
 	    ".It Sy workers_min No = Ar \"workers\"\nWorkers kept ready.\n"
 	    "Default: 4, from 1 to 10000;\nSIGHUP applies it.\n"));
 	assert_non_null(strstr(mdoc.p, "from 16m to 1g;\nneeds a restart.\n"));
+	assert_non_null(strstr(mdoc.p, "Default: 1, from 1 to 64, or auto;\nneeds a restart.\n"));
 	assert_non_null(strstr(help.p,
 	    "        Workers kept ready. (default 4, from 1 to 10000; SIGHUP applies it)"
 	    "\n"));
@@ -939,6 +972,8 @@ reload_of_each_option_is_as_the_table_says(void **state)
 		value = other[(unsigned char)table[i].kind];
 #define TN_OPT_INT(name, def, min, max, reload, unit, doc) \
 	if (strcmp(table[i].id, #name) == 0) value = (def) == (max) ? #min : #max;
+#define TN_OPT_AUTO(name, def, min, max, reload, unit, doc) \
+	if (strcmp(table[i].id, #name) == 0) value = "auto";
 #define TN_OPT_SIZE(name, def, min, max, reload, doc) \
 	if (strcmp(table[i].id, #name) == 0) value = strcmp(def, max) == 0 ? min : max;
 #define TN_OPT_BOOL(name, def, reload, doc) \
@@ -979,6 +1014,7 @@ main(void)
 		TEST(every_size_round_trips_at_its_bounds_and_between),
 		TEST(every_switch_and_choice_round_trips),
 		TEST(numbers_out_of_range_are_refused_with_the_range),
+		TEST(a_number_may_be_auto_where_the_table_says_so),
 		TEST(sizes_out_of_range_are_refused_with_the_range),
 		TEST(sizes_take_k_m_g_and_nothing_else),
 		TEST(numbers_are_digits_and_nothing_else),

@@ -792,10 +792,72 @@ teardown(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, each_setup, each_teardown)
 
+/* -- answers, as the one who has asked reads them -------------------------------------- */
+
+static int
+first_answer(const char *bytes, size_t len, struct tn_rpc_answer *a)
+{
+	again();
+	assert_int_equal(tn_rpc_reader_feed(reader, bytes, len), TN_OK);
+	return tn_rpc_reader_answer(reader, a);
+}
+#define ANSWER(lit, a) first_answer(lit, sizeof(lit) - 1, a)
+
+static void
+answers_are_results_errors_and_notifications(void **state)
+{
+	struct tn_buf b = { 0 };
+	struct tn_rpc_answer a;
+	msgpack_packer pk;
+	size_t i;
+
+	(void)state;
+	tn_rpc_packer(&pk, &b);
+	tn_rpc_pack_result(&pk, 7);
+	msgpack_pack_uint64(&pk, 42);
+	tn_rpc_pack_error(&pk, UINT64_MAX, "no");
+	tn_rpc_pack_notification(&pk, "log", 1);
+	tn_rpc_pack_str(&pk, TN_STR("line"));
+	assert_false(b.failed);
+	/* A byte at a time. */
+	for (i = 0; i + 1 < b.len; i++) {
+		assert_int_equal(tn_rpc_reader_feed(reader, b.p + i, 1), TN_OK);
+		if (tn_rpc_reader_answer(reader, &a) != TN_EAGAIN)
+			break;
+	}
+	assert_true(!a.notify && !a.refused && a.id == 7 && a.result->via.u64 == 42);
+	assert_int_equal(tn_rpc_reader_feed(reader, b.p + i + 1, b.len - i - 1), TN_OK);
+	assert_int_equal(tn_rpc_reader_answer(reader, &a), TN_OK);
+	assert_true(!a.notify && a.refused && a.id == UINT64_MAX && tn_str_is(a.text, "no"));
+	assert_int_equal(tn_rpc_reader_answer(reader, &a), TN_OK);
+	assert_true(a.notify && tn_str_is(a.text, "log") && a.result->via.array.size == 1);
+	assert_int_equal(tn_rpc_reader_answer(reader, &a), TN_EAGAIN);
+	tn_buf_fini(&b);
+}
+
+static void
+what_is_no_answer_is_refused_for_good(void **state)
+{
+	struct tn_rpc_answer a;
+
+	(void)state;
+	assert_int_equal(ANSWER("\x94\x01\x05\xc0\xc3", &a), TN_OK);
+	assert_int_equal(ANSWER("\x94\x00\x05\xa1x\x90", &a), TN_EPROTO);	/* a call */
+	assert_int_equal(tn_rpc_reader_feed(reader, "\x94", 1), TN_EPROTO);
+	assert_int_equal(ANSWER("\x94\x01\xff\xc0\xc0", &a), TN_EPROTO);
+	assert_int_equal(ANSWER("\x94\x01\x05\x07\xc0", &a), TN_EPROTO);
+	assert_int_equal(ANSWER("\x93\x01\x05\xc0", &a), TN_EPROTO);
+	assert_int_equal(ANSWER("\x93\x02\x05\x90", &a), TN_EPROTO);
+	assert_int_equal(ANSWER("\x93\x02\xa1x\x80", &a), TN_EPROTO);
+	assert_int_equal(ANSWER("\x94\x01\x05\xc0\xdd\xff\xff\xff\xff", &a), TN_ELIMIT);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(answers_are_results_errors_and_notifications),
+		TEST(what_is_no_answer_is_refused_for_good),
 		TEST(a_request_split_at_any_byte_arrives_whole),
 		TEST(a_request_byte_by_byte_arrives_whole),
 		TEST(a_long_text_in_small_pieces),
