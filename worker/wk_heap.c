@@ -685,7 +685,7 @@ take_result(duk_context *ctx, void *udata)
 	if (k->plain) {
 		if (take_plain(ctx, k))
 			return 1;
-		list = duk_push_bare_array(ctx);
+		list = duk_push_bare_array(ctx) - 1;
 		duk_insert(ctx, -2);
 	} else {
 		list = duk_push_bare_array(ctx);

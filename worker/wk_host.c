@@ -96,7 +96,8 @@ wk_host_push_bytes(duk_context *ctx, struct tn_str bytes)
 void
 wk_host_push_texts(duk_context *ctx, struct tn_strv texts)
 {
-	(void)duk_push_array(ctx);
+	/* An ordinary array would ask its prototype for setters, which a contract may have put there. */
+	(void)duk_push_bare_array(ctx);
 	for (size_t i = 0; i < texts.n; i++) {
 		wk_host_push_text(ctx, texts.v[i]);
 		duk_put_prop_index(ctx, -2, (duk_uarridx_t)i);

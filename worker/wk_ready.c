@@ -42,6 +42,7 @@ wk_ready_make(duk_context *ctx)
 		r->state = part(ctx, "state");
 		r->request = part(ctx, "request");
 		r->notice = part(ctx, "notice");
+		r->outcome = part(ctx, "outcome");
 		r->get = part(ctx, "get");
 		r->contract = part(ctx, "contract");
 		r->response = part(ctx, "responseKey");
@@ -265,6 +266,10 @@ wk_ready_run(duk_context *ctx, const struct wk_request *q)
 	} else if (is_due(ctx)) {	/* by the getter of `then` */
 		tell = "settle";
 	} else {
+		duk_pop(ctx);
+		duk_push_heapptr(ctx, ready()->outcome);
+		duk_push_true(ctx);
+		put(ctx, -2, WK_READY_SETTLED);
 		duk_pop(ctx);
 		return true;
 	}

@@ -29,6 +29,7 @@ struct wk_ready {
 	void	*from;		/* the request as the runtime's begin() would get it */
 	void	*state;		/* of the Request */
 	void	*request;	/* the Request */
+	void	*outcome;	/* .settled: what is thrown from now on is not the request's */
 	void	*notice;	/* .due: the runtime has something to do */
 	void	*contract;	/* its id, a string */
 	void	*get;		/* the contract's handler, NULL: none */

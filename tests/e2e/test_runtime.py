@@ -1131,3 +1131,22 @@ def test_memory_is_refused_not_taken(run):
 def test_warm_heap_is_small(check):
     """The base image is copied for each contract: 8 MiB are the room it was planned with."""
     assert check("exports.get = function () {};")["bytes"] < 8 << 20
+
+
+def test_what_is_thrown_aside_while_the_answer_becomes_json_is_logged(run):
+    a = run("""
+exports.get = function () {
+	return { toJSON: function () {
+		var a = new AbortController();
+		a.signal.addEventListener('abort', function () { throw new Error('aside'); });
+		a.abort();
+		return 1;
+	} };
+};""")
+    assert a.json == 1
+    assert any("Uncaught" in line and "aside" in line for line in a.log), a.log
+
+
+def test_stacks_say_nothing_of_how_a_handler_was_called(run):
+    a = run("exports.get = function handler() { throw new Error('x'); };")
+    assert a.fault == "THREW" and "handler" in a.message and "preventsyield" not in a.message, a.message

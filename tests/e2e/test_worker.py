@@ -978,6 +978,18 @@ def test_reuse_mode_begins_anew_with_another_contract(worker, images):
         assert [value(worker.invoke(b, isolation=REUSE)) for _ in range(3)] == [100, 101, 102]
 
 
+def test_reuse_mode_runs_nothing_of_a_contract_after_its_answer(worker, images):
+    """The request's memory goes then; what nobody has asked for is put into the heap first."""
+    trap = images("""
+exports.get = function () {
+	Object.defineProperty(Array.prototype, 0, { configurable: true, set: function () { for (;;) ; } });
+	return 1;
+};""")
+    other = images("exports.get = function () { return 2; };")
+    assert value(worker.invoke(trap, isolation=REUSE, headers=["a", "b"])) == 1
+    assert value(worker.invoke(other, isolation=REUSE)) == 2
+
+
 def test_reuse_mode_collects_garbage(worker, images):
     im = images("exports.get = function () { var a = [], i; for (i = 0; i < 40; i++) a.push(new Uint8Array(1 << 17), { a: a }); return 1; };")
     for _ in range(20):                     # 100 MB in all, in an arena of 32

@@ -155,6 +155,7 @@
 	}
 
 	/* Frames inside Duktape and inside our own machinery tell an author nothing. */
+	var noYield = / preventsyield$/;
 	var inner = /^    at .*(\) internal$|\((core-js-bundle\/|(tana|tana-data|operations|microtasks)\.js:))/;
 
 	function clean(stack) {
@@ -164,7 +165,8 @@
 			end = own.indexOf(stack, '\n', at);
 			if (end < 0)
 				end = stack.length;
-			line = own.slice(stack, at, end);
+			/* What C calls may not yield, of which Duktape tells. */
+			line = own.replace(own.slice(stack, at, end), noYield, '');
 			at = end + 1;
 			if (!own.test(inner, line))
 				out += (out === '' ? '' : '\n') + line;

@@ -339,6 +339,7 @@
 		prepared = own.prepareRequest(from);
 		own.notice.due = false;
 		prepared.notice = own.notice;
+		prepared.outcome = current;
 		prepared.get = handlers.get !== undefined ? handlers.get.fn : null;
 		prepared.contract = contract.id;
 		prepared.responseKey = own.RESPONSE;
