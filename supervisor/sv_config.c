@@ -183,9 +183,12 @@ check_listen(const char *name, const struct tn_list *addresses, size_t min, stru
 static int
 check_limits(const struct tn_options *o, struct tn_buf *err)
 {
+	/* A static pool has workers_min, and no more. */
+	int64_t workers = o->pool == tn_options_value("pool", "static") ? o->workers_min :
+	    o->workers_max;
 	unsigned n = sv_shards_count(o);
 
-	return sv_shares_check(o, sv_shards_part((uint64_t)o->workers_max, 1, n - 1, n), err);
+	return sv_shares_check(o, sv_shards_part((uint64_t)workers, 1, n - 1, n), err);
 }
 
 static int

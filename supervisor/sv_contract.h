@@ -79,6 +79,7 @@ struct sv_contract {
 	struct sv_share	*share;		/* held */
 	uint64_t	 answers[SV_STATUSES];	/* by class of status */
 	struct tn_log_limit log_limit;	/* of its console */
+	struct tn_log_limit fault_limit; /* of its requests that failed */
 	struct sv_contract *hash_next;
 };
 

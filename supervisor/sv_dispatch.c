@@ -28,9 +28,9 @@
 
 #define TICK_MS		100	/* how exactly queue_timeout_ms is kept */
 #define ATTEMPTS_MAX	3u	/* workers that a request may be handed to */
-#define LOOK_MAX	16u	/* waiting contracts looked at to see what workers they want */
+#define LOOK_MAX	64u	/* waiting requests looked at to see what workers they want */
 #define CONSOLE_BURST	100u	/* records a second and contract */
-#define FAULTS_BURST	100u	/* records a second of requests that failed */
+#define FAULTS_BURST	100u	/* records a second and contract of requests that failed */
 #define MESSAGE_LOG_MAX	2048u	/* bytes of a fault's message in the log */
 
 struct sv_dispatch {
@@ -51,12 +51,12 @@ struct sv_dispatch {
 	uint64_t	 next_id;
 	bool		 pumping, again;
 	struct event	*ev_tick;
-	struct tn_log_limit fault_limit;	/* of requests that failed */
-	struct tn_log_limit log_limit;		/* of contracts that are gone */
+	struct tn_log_limit log_limit, fault_limit;	/* of contracts that are gone */
 	bool		 dropped;		/* records, of some contract: to be said */
 };
 
 static void pump(struct sv_dispatch *d);
+static void on_room(void *arg);
 
 /* May not each worker that has room serve it? */
 static bool
@@ -100,12 +100,14 @@ log_fault(struct sv_dispatch *d, const struct sv_request *rq, const struct sv_ve
 	struct tn_str text = reply->message;
 	char memory[2 * MESSAGE_LOG_MAX];	/* the author's names are longer, mostly */
 	struct tn_buf traced;
+	struct tn_log_limit *limit = v != NULL && v->contract != NULL ?
+	    &v->contract->fault_limit : &d->fault_limit;
 	uint64_t dropped = 0;
 
-	d->fault_limit.burst = FAULTS_BURST;
+	limit->burst = FAULTS_BURST;
 	if (text.len == 0)
 		return;
-	if (!tn_log_allow(&d->fault_limit, tn_clock_us(), &dropped)) {
+	if (!tn_log_allow(limit, tn_clock_us(), &dropped)) {
 		d->stats->log_dropped++;
 		d->dropped = true;
 		return;
@@ -293,6 +295,7 @@ sv_dispatch_cancel(struct sv_dispatch *d, struct sv_request **rqp)
 	sv_share_unref(d->shares, &rq->share);
 	sv_version_unref(d->contracts, &rq->version);
 	sv_request_free(&rq);
+	on_room(d);			/* its contract has a worker less, perhaps */
 }
 
 /* -- to a worker ---------------------------------------------------------- */
@@ -307,6 +310,8 @@ hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 	struct tn_frame f = { .type = TN_FRAME_INVOKE };
 	int err;
 
+	/* Not the last one: a copy that was taken back may still be in this worker's channel. */
+	rq->id = d->next_id++;
 	sv_seed_draw(seed);
 	f.invoke = (struct tn_frame_invoke){
 		.isolation = (uint64_t)v->isolation,
@@ -426,7 +431,7 @@ take_turns(struct sv_dispatch *d)
 	struct sv_request *rq;
 	struct sv_worker *w;
 	uint64_t now = tn_clock_us();
-	bool served = false;
+	bool served = false, held = false;
 
 	while ((share = (struct sv_share *)sv_fair_first(fair)) != NULL &&
 	    sv_pool_has_room(d->pool, d->queue.nparticular > 0)) {
@@ -443,10 +448,19 @@ take_turns(struct sv_dispatch *d)
 		if (quarantined(d, rq, now))
 			continue;
 		want = want_of(d, rq, now);
-		if ((w = sv_pool_pick(d->pool, &want)) != NULL) {
+		if (held && share->nworkers >= share->limits.workers_reserved)
+			w = NULL;
+		else
+			w = sv_pool_pick(d->pool, &want);
+		if (w != NULL) {
 			serve(d, w, rq);
 			served = true;
+		} else if (rq->particular && now - rq->queued_us >= SV_POLICY_GROW_US &&
+		    sv_pool_full(d->pool)) {
+			break;		/* one must become idle, to be replaced by what it wants */
 		} else if (want.capped || want.spoken_for > 0 || rq->particular) {
+			/* As if the turn ended, but for those whom idle ones are kept for. */
+			held = held || (!want.capped && !rq->particular);
 			sv_fair_remove(fair, &share->flow);
 			share->is_aside = true;
 			share->aside_next = aside;
@@ -508,14 +522,14 @@ unused_wanted(const struct sv_dispatch *d)
 	if (d->opt->worker_tenancy != TN_TENANCY_CONTRACT)
 		return d->queue.nparticular;
 	TAILQ_FOREACH(rq, &d->queue.ready, queue) {
+		if (++looked == LOOK_MAX)
+			break;
 		if (rq != TAILQ_FIRST(&rq->share->queue))
 			continue;
 		if (rq->version->isolation == TN_ISO_PROCESS ||
 		    now - rq->queued_us >= SV_POLICY_GROW_US ||
 		    !sv_pool_serves(d->pool, rq->contract))
 			n++;
-		if (++looked == LOOK_MAX)
-			break;
 	}
 	return n;
 }
@@ -594,6 +608,8 @@ on_reply(void *arg, struct sv_worker *w, struct sv_request *rq, const struct tn_
 		reply.body = f->body;
 	}
 	answer(d, rq, &reply);
+	if (!w->is_available)	/* nobody was told of room, but its contract has a worker less */
+		on_room(d);
 }
 
 static void
@@ -638,10 +654,11 @@ died(struct sv_dispatch *d, const struct sv_worker *w, struct sv_request *rq)
 	};
 	struct tn_log_record r;
 
+	/* A whole zygote's end is not the doing of who happened to run, and tells nothing. */
+	if (c == NULL || !w->generation->ready)
+		return;
 	rq->probe = false;
-	/* A whole zygote's end is not the doing of who happened to run. */
-	if (c == NULL || !w->generation->ready ||
-	    !sv_breaker_death(&c->breaker, &limits, tn_clock_us()))
+	if (!sv_breaker_death(&c->breaker, &limits, tn_clock_us()))
 		return;
 	tn_log_begin(&r, TN_LOG_ERROR, "contract quarantined: its requests kill workers");
 	tn_log_str(&r, "contract", tn_str(c->id));
@@ -671,8 +688,11 @@ on_orphan(void *arg, struct sv_worker *w, struct sv_request *rq, bool started)
 
 	d->nrunning--;
 	(void)sv_operations_end(rq);
-	if (started)
+	if (started) {
+		sv_share_charge(d->shares, rq->share, rq->believed_us, rq->occupied_us);
 		died(d, w, rq);
+	} else
+		sv_fair_correct(sv_shares_fair(d->shares), &rq->share->flow, rq->believed_us, 0);
 	if (!rq->cancelled && !started && rq->attempts < ATTEMPTS_MAX) {
 		d->stats->requests_redispatched++;
 		rq->started_us = 0;
@@ -683,6 +703,7 @@ on_orphan(void *arg, struct sv_worker *w, struct sv_request *rq, bool started)
 		    "no worker came to begin it in time");
 	else
 		answer_fault(d, rq, TN_FAULT_WORKER_DIED, "the worker died");
+	on_room(d);	/* its contract has a worker less */
 }
 
 static void
@@ -698,14 +719,23 @@ on_generation(void *arg)
 {
 	struct sv_dispatch *d = arg;
 	struct sv_request *rq, *next;
+	struct sv_request_list list = TAILQ_HEAD_INITIALIZER(list);
 
 	sv_builds_taken_over(d->builds);
 	for (rq = TAILQ_FIRST(&d->queue.ready); rq != NULL; rq = next) {
 		next = TAILQ_NEXT(rq, queue);
 		if (!image_usable(d, rq->version)) {
 			sv_queue_leave(&d->queue, rq);
-			enqueue(d, rq, false);
+			TAILQ_INSERT_TAIL(&list, rq, link);
 		}
+	}
+	/* A build that fails at once is answered, and whoever hears of it may cancel others. */
+	while ((rq = TAILQ_FIRST(&list)) != NULL) {
+		TAILQ_REMOVE(&list, rq, link);
+		if (rq->cancelled)
+			answer_fault(d, rq, TN_FAULT_INTERNAL, "");
+		else
+			enqueue(d, rq, false);
 	}
 	pump(d);
 }
@@ -826,6 +856,7 @@ static void
 on_each_dropped(void *arg, struct sv_contract *c)
 {
 	say_dropped(arg, &c->log_limit, "console records dropped", c->id);
+	say_dropped(arg, &c->fault_limit, "records of failed requests dropped", c->id);
 }
 
 /* A contract that falls silent after a flood: nothing follows that could say how much was left out. */
@@ -848,7 +879,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	while ((rq = TAILQ_FIRST(&d->queue.ages)) != NULL && expired(d, rq, now))
+	while ((rq = sv_queue_oldest(&d->queue)) != NULL && expired(d, rq, now))
 		expire(d, rq);
 	if (d->dropped)
 		say_all_dropped(d);
@@ -909,7 +940,7 @@ sv_dispatch_free(struct sv_dispatch **dp)
 	if (d == NULL)
 		return;
 	*dp = NULL;
-	while ((rq = TAILQ_FIRST(&d->queue.ages)) != NULL) {
+	while ((rq = sv_queue_oldest(&d->queue)) != NULL) {
 		sv_queue_leave(&d->queue, rq);
 		sv_share_unref(d->shares, &rq->share);
 		sv_version_unref(d->contracts, &rq->version);

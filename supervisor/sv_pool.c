@@ -517,6 +517,15 @@ retire_pending(struct sv_pool *p, unsigned n)
 	}
 }
 
+bool
+sv_pool_full(struct sv_pool *p)
+{
+	struct sv_policy_in in;
+
+	count(p, &in);
+	return in.idle + in.busy + in.leaving + in.standby + in.starting >= in.max;
+}
+
 /*
  * Requests wait for workers that have served nobody, and there may not be more: those
  * that have been idle longest make room.

@@ -13,35 +13,37 @@ sv_queue_init(struct sv_queue *q, struct sv_shares *shares)
 {
 	*q = (struct sv_queue){ .shares = shares };
 	TAILQ_INIT(&q->ages);
+	TAILQ_INIT(&q->returned);
 	TAILQ_INIT(&q->ready);
 }
 
 /*
- * A new one is among the youngest; one that was with a worker, or waited elsewhere,
- * among the oldest.
+ * A new one is among the youngest.  One that comes back is older than most, and would
+ * be a long way from either end: they have a list of their own, which is short.
  */
 static void
-insert_by_age(struct sv_queue *q, struct sv_request *rq, bool old)
+insert_by_age(struct sv_queue *q, struct sv_request *rq)
 {
+	struct sv_queue_list *list = rq->returned ? &q->returned : &q->ages;
 	struct sv_request *other;
 
-	if (old) {
-		TAILQ_FOREACH(other, &q->ages, age)
-			if (other->received_us > rq->received_us)
-				break;
-		if (other != NULL)
-			TAILQ_INSERT_BEFORE(other, rq, age);
-		else
-			TAILQ_INSERT_TAIL(&q->ages, rq, age);
-	} else {
-		TAILQ_FOREACH_REVERSE(other, &q->ages, sv_queue_list, age)
-			if (other->received_us <= rq->received_us)
-				break;
-		if (other != NULL)
-			TAILQ_INSERT_AFTER(&q->ages, other, rq, age);
-		else
-			TAILQ_INSERT_HEAD(&q->ages, rq, age);
-	}
+	TAILQ_FOREACH_REVERSE(other, list, sv_queue_list, age)
+		if (other->received_us <= rq->received_us)
+			break;
+	if (other != NULL)
+		TAILQ_INSERT_AFTER(list, other, rq, age);
+	else
+		TAILQ_INSERT_HEAD(list, rq, age);
+}
+
+struct sv_request *
+sv_queue_oldest(const struct sv_queue *q)
+{
+	struct sv_request *a = TAILQ_FIRST(&q->ages), *b = TAILQ_FIRST(&q->returned);
+
+	if (a == NULL || b == NULL)
+		return a != NULL ? a : b;
+	return a->received_us <= b->received_us ? a : b;
 }
 
 void
@@ -51,7 +53,8 @@ sv_queue_wait(struct sv_queue *q, struct sv_request_list *list, struct sv_reques
 		TAILQ_INSERT_HEAD(list, rq, link);
 	else
 		TAILQ_INSERT_TAIL(list, rq, link);
-	insert_by_age(q, rq, first);
+	rq->returned = rq->attempts > 0 || first;
+	insert_by_age(q, rq);
 	rq->list = list;
 	q->nwaiting++;
 	rq->share->nwaiting++;
@@ -83,7 +86,7 @@ sv_queue_leave(struct sv_queue *q, struct sv_request *rq)
 	struct sv_share *share = rq->share;
 
 	TAILQ_REMOVE(rq->list, rq, link);
-	TAILQ_REMOVE(&q->ages, rq, age);
+	TAILQ_REMOVE(rq->returned ? &q->returned : &q->ages, rq, age);
 	q->nwaiting--;
 	share->nwaiting--;
 	if (rq->list == &share->queue) {

@@ -89,6 +89,7 @@ struct sv_request {
 	const char	*function;	/* the export that answers it */
 	struct sv_request_list *list;	/* where it waits; NULL: with a worker */
 	bool		 particular;	/* not just any worker may serve it */
+	bool		 returned;	/* a worker had it before */
 	bool		 cancelled;
 	bool		 probe;		/* tells whether its contract is well again */
 	unsigned	 reruns;

@@ -27,6 +27,8 @@
 #define READ_CHUNK	65536u
 #define IN_MARGIN	(1u << 20)	/* headers and logs beside the largest body */
 #define LAST_TURNS	64u		/* reads of what the dead have left: a socket holds less */
+/* An answer that was sent before the next frame was begun has come within it. */
+#define PASSED_US	100000u
 /* No bound that matters: how many frames may wait is SV_WORKER_OUT_MAX. */
 #define OUT_MAX		((size_t)SV_WORKER_OUT_MAX * (TN_FRAME_MAX + 4))
 #define OUT_KEPT	(1u << 18)	/* a longer buffer is given back when it is empty */
@@ -107,10 +109,16 @@ forget_frame(struct sv_worker *w, unsigned i)
 static void
 settle(struct sv_worker *w)
 {
+	uint64_t now = tn_clock_us();
+	bool first = true;
+
 	while (w->nframes > 0) {
 		struct sv_request *rq = w->frame[0];
-		bool ran = started(w, 0);
+		/* Whatever it says of those behind: they come one after the other. */
+		bool ran = first && started(w, 0);
 
+		rq->occupied_us = ran ? now - w->head_since_us : 0;
+		first = false;
 		forget_frame(w, 0);
 		w->ops->orphan(w->arg, w, rq, ran);
 	}
@@ -292,7 +300,7 @@ on_reply(struct sv_worker *w, const struct tn_frame_reply *f)
 		return;
 	}
 	rq = w->frame[i];
-	rq->occupied_us = i == 0 ? now - w->head_since_us : 0;
+	rq->occupied_us = now - w->head_since_us;	/* out of turn, too: or it were free */
 	forget_frame(w, i);
 	w->requests++;
 	w->answered = rq->id;
@@ -467,12 +475,15 @@ static void
 on_write(evutil_socket_t fd, short what, void *arg)
 {
 	struct sv_worker *w = arg;
+	bool full;
 
 	(void)fd;
 	(void)what;
 	w->flush_due = false;
 	if (w->closed)
 		return;
+	enter(w);
+	full = w->nout >= 2 * TN_DEPTH_MAX;
 	/* A closed channel: what it said before is read first, then its end. */
 	switch (flush_out(w)) {
 	case 0:
@@ -480,7 +491,11 @@ on_write(evutil_socket_t fd, short what, void *arg)
 		break;
 	default:
 		sv_worker_kill(w);
+		full = true;
 	}
+	if (full && w->role == TN_ROLE_WORKER && w->state != TN_WS_DEAD)
+		w->ops->state(w->arg, w, w->state);	/* it has room again, or never will */
+	leave(w);
 }
 
 static void
@@ -503,6 +518,7 @@ on_stall(evutil_socket_t fd, short what, void *arg)
 	struct sv_request *taken[TN_DEPTH_MAX];
 	uint64_t elapsed = tn_clock_us() - w->head_since_us;
 	unsigned i, n = 0;
+	bool passed = false;
 
 	(void)fd;
 	(void)what;
@@ -515,10 +531,21 @@ on_stall(evutil_socket_t fd, short what, void *arg)
 	enter(w);
 	for (i = w->nframes - 1; i > 0; i--) {
 		if (!tn_slot_move(w->slots, (unsigned)w->slot_of[i], w->frame[i]->id,
-		    TN_SLOT_QUEUED, TN_SLOT_REVOKED))
-			continue;	/* its answer is on the way: it has got on */
+		    TN_SLOT_QUEUED, TN_SLOT_REVOKED)) {
+			passed = true;	/* the first one's answer is on the way */
+			continue;
+		}
 		taken[n++] = w->frame[i];
 		forget_frame(w, i);
+	}
+	if (passed && w->passed == w->frame[0]->id) {
+		tn_log(TN_LOG_WARN, "worker %d says of frames that they run, and that others do",
+		    (int)w->pid);
+		w->passed = 0;
+		step(w, TN_WEV_FAULT);
+	} else if (passed) {
+		w->passed = w->frame[0]->id;
+		stall_after(w, PASSED_US);
 	}
 	/* The last one first: each goes back to the front of its queue. */
 	for (i = 0; i < n; i++)
@@ -616,7 +643,8 @@ bool
 sv_worker_room(const struct sv_worker *w, unsigned depth)
 {
 	return (w->state == TN_WS_IDLE || (w->state == TN_WS_BUSY && w->nframes < depth)) &&
-	    !w->one_shot && !w->closed && !w->killed && !w->exited;
+	    !w->one_shot && !w->closed && !w->killed && !w->exited &&
+	    w->nout < 2 * TN_DEPTH_MAX;	/* it reads, or it has enough */
 }
 
 bool
@@ -629,7 +657,8 @@ sv_worker_brisk(const struct sv_worker *w, uint64_t now_us, uint64_t us)
 bool
 sv_worker_stalled(const struct sv_worker *w, uint64_t now_us)
 {
-	return w->nframes > 0 && now_us - w->head_since_us > (uint64_t)w->opt->worker_stall_us;
+	return w->nframes > 0 && now_us > w->head_since_us &&
+	    now_us - w->head_since_us > (uint64_t)w->opt->worker_stall_us;
 }
 
 int

@@ -91,6 +91,7 @@ struct sv_worker {
 	unsigned	 nframes;
 	uint64_t	 head_since_us;		/* frame[0] could run since */
 	uint64_t	 load_us;		/* what all of them are believed to cost */
+	uint64_t	 passed;		/* id of the first, when it was said to be over */
 	unsigned	 deadline_stage;	/* 0 armed, 1 signalled, 2 killed */
 	uint64_t	 build_id;		/* builder: the build, 0 none */
 	/* private to sv_worker.c */

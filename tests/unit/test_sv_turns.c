@@ -535,6 +535,395 @@ who_costs_more_gets_fewer_turns(void **state)
 	}
 }
 
+/* -- what a review has found ------------------------------------------------------- */
+
+static void
+nothing(void *arg, const char *error)
+{
+	(void)arg;
+	(void)error;
+}
+
+static struct result left;
+
+static void
+the_other_leaves(struct result *r)
+{
+	(void)r;
+	sv_dispatch_cancel(t.d, &left.rq);
+}
+
+static void
+another_zygote(void)
+{
+	RUN_UNTIL(t.wanted > 0);
+	give_zygote();
+	tell(TN_ZY_READY, 0, 0, -1);
+	turn();
+	RUN_UNTIL(count(TN_ROLE_WORKER) == 1);
+	say_ready(worker(0));
+}
+
+static void
+an_old_copy_of_what_was_taken_back_is_not_run_for_the_new_one(void **state)
+{
+	struct result h = { 0 }, a = { 0 }, b = { 0 };
+	struct proc *w;
+	struct tn_frame f = { .type = TN_FRAME_SLEEP };
+
+	(void)state;
+	serve_with(1, 3);
+	costs("a", 20);
+	costs("b", 20);
+	submit(&h, "a");
+	submit(&a, "a");
+	submit(&b, "b");
+	w = worker(0);
+	assert_true(begin(w));
+	RUN_UNTIL(t.stats.requests_revoked == 2);
+	costs("a", 20);
+	say_reply(w, w->f.invoke.id, "h");
+	turn();
+	assert_answered(&h, "h");
+	/* The worker reads on: what it finds, it runs if its slot says so. */
+	while (has_frame(w, TN_FRAME_INVOKE)) {
+		if (!tn_slot_move(w->slots, (unsigned)w->f.invoke.slot, w->f.invoke.id,
+		    TN_SLOT_QUEUED, TN_SLOT_RUNNING))
+			continue;
+		f.sleep.id = w->f.invoke.id;
+		f.sleep.ms = 1;
+		say(w, &f);
+		turn();
+		assert_int_equal(w->kills, 0);
+		reply(w, "x");
+	}
+	assert_answered(&a, "x");
+	assert_answered(&b, "x");
+}
+
+static void
+who_takes_long_gets_its_worker_though_others_are_reserved(void **state)
+{
+	struct result quick[400] = { 0 }, slow = { 0 };
+	struct proc *w;
+	unsigned i, n;
+
+	(void)state;
+	serve_with(2, 8);
+	set("contract_limits=c:workers_reserved=1");
+	costs("a", 10 * STALL_US);
+	costs("b", 20);
+	submit(&quick[0], "b");
+	get(&slow, "a");
+	for (n = 1; n < 300 && slow.n == 0; n++) {
+		bool any = false;
+
+		submit(&quick[n], "b");
+		for (i = 0; i < 2 && !any; i++) {
+			w = worker(i);
+			if (has_frame(w, TN_FRAME_INVOKE)) {
+				any = true;
+				assert_true(tn_slot_move(w->slots, (unsigned)w->f.invoke.slot,
+				    w->f.invoke.id, TN_SLOT_QUEUED, TN_SLOT_RUNNING));
+				reply(w, tn_str_is(w->f.invoke.contract, "a") ? "slow" : "quick");
+			}
+		}
+		assert_true(any);
+	}
+	i = slow.n;
+	if (slow.rq != NULL)
+		cancel(&slow);
+	for (n = 0; n < 400; n++)
+		if (quick[n].rq != NULL)
+			cancel(&quick[n]);
+	assert_int_equal(i, 1);
+}
+
+static void
+a_tenant_is_not_kept_out_by_one_that_never_pauses(void **state)
+{
+	struct result a[64] = { 0 }, b = { 0 };
+	struct proc *w;
+	unsigned i, n;
+	bool retired = false;
+
+	(void)state;
+	t.opt->worker_tenancy = TN_TENANCY_CONTRACT;
+	serve_with(1, 1);
+	for (i = 0; i < 3; i++)
+		submit(&a[i], "a");
+	get(&b, "b");
+	w = worker(0);
+	for (n = 3; n < 60; n++) {
+		submit(&a[n], "a");
+		turn();
+		if ((retired = t.stats.workers_retired > 0))
+			break;
+		assert_true(has_frame(w, TN_FRAME_INVOKE));
+		wait_us(1000);
+		reply(w, "x");
+	}
+	for (i = 0; i < 64; i++)
+		if (a[i].rq != NULL)
+			cancel(&a[i]);
+	cancel(&b);
+	assert_true(retired);
+}
+
+static void
+who_hears_of_a_failed_build_may_cancel_others(void **state)
+{
+	struct result head = { 0 }, a = { 0 };
+	struct rlimit old, none;
+	struct tn_frame ready = { .type = TN_FRAME_READY };
+	struct proc *w;
+	int lowest;
+
+	(void)state;
+	t.opt->zygote_fill_ms = 0;	/* images are not made beforehand */
+	serve_with(1, 1);
+	w = worker(0);
+	get(&head, "a");
+	take(w);
+	get(&a, "a");
+	memset(&left, 0, sizeof(left));
+	get(&left, "b");
+	assert_int_equal(a.n + left.n, 0);
+	a.then = the_other_leaves;	/* a client program that is dropped: all its calls */
+	assert_int_equal(sv_pool_rotate(t.pool, nothing, NULL), 0);
+	turn();
+	assert_true(t.wanted > 0);
+	give_zygote();
+	tell(TN_ZY_READY, 0, 0, -1);
+	turn();
+	RUN_UNTIL(count(TN_ROLE_WORKER) == 2);
+	turn();
+	ready.ready.version = TN_FRAMES_VERSION;
+	ready.ready.generation = worker(1)->generation;
+	say(worker(1), &ready);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	lowest = dup(0);
+	close(lowest);
+	none = (struct rlimit){ (rlim_t)lowest, old.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	event_base_loop(t.base, EVLOOP_NONBLOCK);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	turn();
+	if (a.rq != NULL)
+		cancel(&a);
+	if (left.rq != NULL)
+		cancel(&left);
+}
+
+static void
+a_capped_contract_goes_on_when_its_worker_was_of_the_generation_before(void **state)
+{
+	struct result r[2] = { 0 };
+	struct proc *old, *young;
+
+	(void)state;
+	t.opt->zygote_fill_ms = 5000;
+	serve_with(1, 1);
+	set("contract_limits=a:workers_max=1");
+	old = worker(0);
+	get(&r[0], "a");
+	take(old);
+	assert_int_equal(sv_pool_rotate(t.pool, nothing, NULL), 0);
+	turn();
+	give_zygote();
+	tell(TN_ZY_READY, 0, 0, -1);
+	turn();
+	for (unsigned i = 0; i < 2; i++) {	/* both images */
+		RUN_UNTIL(count(TN_ROLE_BUILDER) == 1);
+		say_ready(living(TN_ROLE_BUILDER, 0));
+		build(living(TN_ROLE_BUILDER, 0));
+	}
+	RUN_UNTIL(count(TN_ROLE_WORKER) == 2);
+	young = worker(1);
+	say_ready(young);
+	assert_int_equal(sv_pool_generation(t.pool)->number, t.generation);
+	get(&r[1], "a");
+	assert_false(has_frame(young, TN_FRAME_INVOKE));	/* capped */
+	reply(old, "one");
+	assert_answered(&r[0], "one");
+	wait_us(1500000);
+	if (!has_frame(young, TN_FRAME_INVOKE)) {
+		cancel(&r[1]);
+		fail();
+	}
+	cancel(&r[1]);
+}
+
+static void
+those_that_are_awake_come_first(void **state)
+{
+	struct result r[6] = { 0 };
+	unsigned i, n = 0;
+
+	(void)state;
+	t.opt->workers_min = t.opt->workers_max = 4;
+	t.opt->worker_depth = 8;
+	t.opt->worker_stall_us = STALL_US;
+	serve();
+	for (i = 0; i < 6; i++)
+		submit(&r[i], "a");
+	costs("a", 20);
+	build_next();
+	turn();
+	for (i = 0; i < 4; i++)
+		n += given(worker(i)) > 0;
+	for (i = 0; i < 6; i++)
+		cancel(&r[i]);
+	assert_int_equal(n, 2);
+}
+
+static void
+a_capped_contract_goes_on_when_its_process_was_used_up(void **state)
+{
+	struct result r[2] = { 0 };
+	struct proc *w = NULL;
+	unsigned i;
+
+	(void)state;
+	t.opt->isolation = TN_ISO_PROCESS;
+	serve_with(3, 1);
+	t.opt->workers_max = 8;
+	set("contract_limits=a:workers_max=1");
+	get(&r[0], "a");
+	get(&r[1], "a");
+	/* whoever is asked for is ready */
+	for (i = 0; i < count(TN_ROLE_WORKER); i++)
+		if (has_frame(worker(i), TN_FRAME_INVOKE))
+			w = worker(i);
+	assert_non_null(w);
+	for (i = 3; i < count(TN_ROLE_WORKER); i++)
+		say_ready(worker(i));
+	i = count(TN_ROLE_WORKER);
+	assert_true(tn_slot_move(w->slots, (unsigned)w->f.invoke.slot, w->f.invoke.id,
+	    TN_SLOT_QUEUED, TN_SLOT_RUNNING));
+	reply(w, "one");
+	assert_answered(&r[0], "one");
+	die(w, 0);
+	wait_us(1500000);
+	for (i = 0, w = NULL; i < count(TN_ROLE_WORKER); i++)
+		if (worker(i)->slots != NULL && has_frame(worker(i), TN_FRAME_INVOKE))
+			w = worker(i);
+	if (r[1].rq != NULL)
+		cancel(&r[1]);
+	assert_non_null(w);
+}
+
+static void
+clients_that_leave_do_not_cost_a_worker_its_life(void **state)
+{
+	struct result r = { 0 };
+	struct proc *w;
+	unsigned n;
+
+	(void)state;
+	serve_with(1, 8);
+	costs("a", 20);
+	w = worker(0);
+	for (n = 0; n < 2000 && w->kills == 0; n++) {
+		memset(&r, 0, sizeof(r));
+		submit(&r, "a");
+		sv_dispatch_cancel(t.d, &r.rq);
+		turn();
+	}
+	assert_int_equal(w->kills, 0);
+}
+
+static void
+a_probe_that_dies_with_its_zygote_is_tried_again(void **state)
+{
+	struct result r[3] = { 0 };
+
+	(void)state;
+	t.opt->breaker_deaths = 1;
+	t.opt->breaker_pause_ms = 1;
+	serve_with(1, 1);
+	get(&r[0], "a");
+	take(worker(0));
+	die(worker(0), SIGSEGV);
+	assert_fault(&r[0], TN_FAULT_WORKER_DIED);
+	say_ready(worker(0));
+	wait_us(5000);
+	get(&r[1], "a");		/* the probe */
+	take(worker(0));
+	tn_fd_close(&t.zygote);	/* which shows before its workers' ends do */
+	turn();
+	for (unsigned i = 0; i < t.nprocs; i++)
+		t.proc[i].gone = true;
+	assert_fault(&r[1], TN_FAULT_WORKER_DIED);
+	another_zygote();
+	wait_us(5000);
+	get(&r[2], "a");
+	assert_int_equal(r[2].n, 0);	/* not QUARANTINED: tried again */
+	cancel(&r[2]);
+}
+
+static void
+what_a_worker_says_of_frames_behind_its_first_is_not_held_against_them(void **state)
+{
+	struct result a = { 0 }, b = { 0 };
+	struct proc *w;
+
+	(void)state;
+	t.opt->breaker_deaths = 1;
+	serve_with(1, 3);
+	costs("a", 20);
+	costs("b", 20);
+	submit(&a, "a");
+	submit(&b, "b");
+	w = worker(0);
+	assert_true(begin(w));
+	assert_true(begin(w));		/* b's: which it cannot run yet */
+	wait_us(10 * STALL_US);
+	assert_int_equal(w->kills, 1);	/* for nobody else could be served by it */
+	die(w, SIGSEGV);
+	say_ready(worker(0));
+	memset(&a, 0, sizeof(a));
+	get(&a, "b");
+	if (a.rq)
+		cancel(&a);
+	if (b.rq)
+		cancel(&b);
+	assert_int_equal(b.n, 0);
+}
+
+static void
+answers_out_of_turn_are_paid_for(void **state)
+{
+	struct result r[40] = { 0 };
+	struct sv_share *b;
+	struct proc *w;
+	uint64_t tag;
+	unsigned i;
+
+	(void)state;
+	serve_with(1, 2);
+	costs("a", 20);
+	costs("b", 5000);
+	b = sv_contracts_known(sv_dispatch_contracts(t.d), "b")->share;
+	submit(&r[0], "a");
+	w = worker(0);
+	assert_true(begin(w));
+	tag = b->flow.tag;
+	for (i = 1; i < 40; i++) {
+		submit(&r[i], "b");
+		if (!has_frame(w, TN_FRAME_INVOKE))
+			break;
+		wait_us(500);
+		reply(w, "");
+	}
+	/* More than a request of its own would have: who answers so does not come first for ever. */
+	assert_true(b->cost_us >= 400);
+	assert_true(b->flow.tag > tag);
+	for (i = 0; i < 40; i++)
+		if (r[i].rq)
+			cancel(&r[i]);
+}
+
 int
 main(void)
 {
@@ -557,6 +946,17 @@ main(void)
 		TEST(nobody_joins_a_contract_at_its_reserved_worker),
 		TEST(a_flood_of_one_contract_does_not_delay_another),
 		TEST(who_costs_more_gets_fewer_turns),
+		TEST(an_old_copy_of_what_was_taken_back_is_not_run_for_the_new_one),
+		TEST(who_takes_long_gets_its_worker_though_others_are_reserved),
+		TEST(a_tenant_is_not_kept_out_by_one_that_never_pauses),
+		TEST(who_hears_of_a_failed_build_may_cancel_others),
+		TEST(a_capped_contract_goes_on_when_its_worker_was_of_the_generation_before),
+		TEST(those_that_are_awake_come_first),
+		TEST(a_capped_contract_goes_on_when_its_process_was_used_up),
+		TEST(clients_that_leave_do_not_cost_a_worker_its_life),
+		TEST(a_probe_that_dies_with_its_zygote_is_tried_again),
+		TEST(what_a_worker_says_of_frames_behind_its_first_is_not_held_against_them),
+		TEST(answers_out_of_turn_are_paid_for),
 	};
 
 	return cmocka_run_group_tests_name("sv_turns", tests, NULL, NULL);
