@@ -13,19 +13,21 @@
 
 #define AFFINITY_SCAN		16	/* how many with room are looked at for the image */
 /*
- * Where as many workers run as there are processors, to wake another one takes longer
- * than to wait so long for one that is awake.
+ * Where as many workers run as there are processors beside the front's, to wake another
+ * one takes longer than to wait so long for one that is awake.
  */
 #define AWAKE_US		200u
 
-/* Those that we may run on. */
+/* Those that workers may run on: one is the front's, if there is more than one. */
 static unsigned
 processors(void)
 {
 	cpu_set_t set;
+	int n;
 
 	CPU_ZERO(&set);
-	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
+	n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+	return n > 1 ? (unsigned)n - 1 : 1;
 }
 
 void
