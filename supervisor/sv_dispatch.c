@@ -48,6 +48,7 @@ struct sv_dispatch {
 	struct sv_shares *shares;		/* whose turn it is, of those that lack a worker only */
 	struct sv_queue	 queue;
 	unsigned	 nrunning;
+	uint64_t	 handed_us;		/* when the last one was handed out */
 	uint64_t	 next_id;
 	bool		 pumping, again;
 	struct event	*ev_tick;
@@ -339,6 +340,8 @@ hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 		f.invoke.source = (struct tn_strv){ v->source, v->nsource };
 	/* First: with room left, handing it the frame may hand it the next one too. */
 	goes_out(d, rq);
+	d->handed_us = rq->started_us;
+	sv_worker_spin(w, d->nrunning == 1 && d->queue.nwaiting == 0 ? (unsigned)d->opt->spin_us : 0);
 	err = sv_worker_invoke(w, rq, &f, im);
 	if (err != 0) {
 		comes_back(d, rq);
@@ -971,6 +974,13 @@ sv_dispatch_reload(struct sv_dispatch *d)
 	sv_contracts_reload(d->contracts);
 	sv_pool_balance(d->pool);
 	pump(d);
+}
+
+bool
+sv_dispatch_watches(const struct sv_dispatch *d)
+{
+	return d->opt->spin_us > 0 && d->nrunning == 1 && d->queue.nwaiting == 0 &&
+	    tn_clock_us() - d->handed_us < (uint64_t)d->opt->spin_us;
 }
 
 struct sv_pool *

@@ -47,6 +47,9 @@ void sv_dispatch_set_operations(struct sv_dispatch *d, struct sv_operations *ops
 /* The options have changed. */
 void sv_dispatch_reload(struct sv_dispatch *d);
 
+/* Is one request with a worker, and no other anywhere, so that its answer may be watched for? */
+bool sv_dispatch_watches(const struct sv_dispatch *d);
+
 struct sv_pool *sv_dispatch_pool(struct sv_dispatch *d);
 struct sv_contracts *sv_dispatch_contracts(struct sv_dispatch *d);
 

@@ -628,6 +628,8 @@ set_signals(void)
 int
 sv_front_main(int master_fd)
 {
+	int rc;
+
 	front.master = master_fd;
 	tn_log_open("front", STDERR_FILENO, TN_LOG_INFO, TN_LOG_TEXT);
 	set_signals();
@@ -670,7 +672,12 @@ sv_front_main(int master_fd)
 	if (!front.held)
 		listen_for_metrics();
 	sv_pool_start(sv_dispatch_pool(front.dispatch));
-	if (event_base_dispatch(front.base) < 0)
+	/* A turn at a time; without sleeping, while it pays to watch for the one answer. */
+	do
+		rc = event_base_loop(front.base,
+		    sv_dispatch_watches(front.dispatch) ? EVLOOP_NONBLOCK : EVLOOP_ONCE);
+	while (rc >= 0 && !event_base_got_break(front.base));
+	if (rc < 0)
 		tn_fatal(TN_EXIT_FAILURE, "the event loop failed");
 	sv_control_flush(front.control);
 	sv_storage_close(&front.storage);

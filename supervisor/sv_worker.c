@@ -136,6 +136,8 @@ flush_out(struct sv_worker *w)
 			return event_add(w->ev_write, NULL) == 0 ? 0 : TN_ENOMEM;
 		if (n < 0)
 			return (int)n;
+		/* Whoever watches for it finds it there. */
+		atomic_fetch_add_explicit(&w->slots->rung, 1, memory_order_release);
 		w->out_at += (size_t)n;
 		w->out_sent += (uint64_t)n;
 		while (w->nout > 0 && w->out_end[w->out_first] <= w->out_sent) {
@@ -723,6 +725,12 @@ sv_worker_revoke(struct sv_worker *w, struct sv_request *rq)
 		head_changed(w, tn_clock_us());
 	step(w, w->nframes > 0 ? TN_WEV_REPLY : TN_WEV_LAST);
 	return true;
+}
+
+void
+sv_worker_spin(struct sv_worker *w, unsigned us)
+{
+	atomic_store_explicit(&w->slots->spin_us, us, memory_order_relaxed);
 }
 
 void

@@ -153,6 +153,8 @@ int sv_worker_invoke(struct sv_worker *w, struct sv_request *rq, struct tn_frame
  * has not got it.
  */
 bool sv_worker_revoke(struct sv_worker *w, struct sv_request *rq);
+/* How long it may watch for the next frame before it sleeps. */
+void sv_worker_spin(struct sv_worker *w, unsigned us);
 /* Answer an operation of the request that it runs, which f->operated.id says. */
 void sv_worker_answer(struct sv_worker *w, const struct tn_frame *f);
 /* Builder: send BUILD. */

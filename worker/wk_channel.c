@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tn_clock.h"
 #include "wk_deadline.h"
 
 #define SEND_BYTES	((size_t)TN_FRAME_MAX + 4096)
@@ -23,6 +24,8 @@ static struct {
 	size_t			 held_at;	/* behind start: what is before them waits */
 	struct tn_frame_decoder	*decoder;
 	struct tn_buf		 tx;
+	struct tn_slots		*slots;
+	uint32_t		 rung;		/* the last that was seen */
 } ch;
 
 static void *
@@ -83,6 +86,32 @@ release_held(void)
 		ch.start = ch.end = 0;
 }
 
+void
+wk_channel_watch(struct tn_slots *slots)
+{
+	ch.slots = slots;
+}
+
+/* Something has been sent, or has not for as long as the front said. */
+static void
+watch(void)
+{
+	uint32_t us, rung;
+	uint64_t start;
+
+	if (ch.slots == NULL)
+		return;
+	us = atomic_load_explicit(&ch.slots->spin_us, memory_order_relaxed);
+	rung = atomic_load_explicit(&ch.slots->rung, memory_order_acquire);
+	if (us > 0 && rung == ch.rung) {
+		start = tn_clock_us();
+		do {
+			rung = atomic_load_explicit(&ch.slots->rung, memory_order_acquire);
+		} while (rung == ch.rung && tn_clock_us() - start < us);
+	}
+	ch.rung = rung;
+}
+
 /* Read what there is, waiting for one byte; TN_EAGAIN: a signal came. */
 static int
 receive(size_t missing)
@@ -96,6 +125,7 @@ receive(size_t missing)
 	}
 	if (missing > ch.cap - ch.end)
 		return TN_ELIMIT;
+	watch();
 	/*
 	 * Who waits in recv() on such a socket is woken each time that the other side has
 	 * read what was sent before; who polls is not.

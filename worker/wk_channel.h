@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "tn_frame.h"
+#include "tn_slots.h"
 
 /* The channel's descriptor, and the process's own pagemap's (or /dev/null's): the last one. */
 #define WK_CHANNEL_FD	3
@@ -21,6 +22,8 @@
 
 /* `receive_bytes`: frames that may wait here, together; at least one whole one fits anyway. */
 int wk_channel_open(int fd, size_t receive_bytes);
+/* The page in which the front says how long to watch for it; without, nobody does. */
+void wk_channel_watch(struct tn_slots *slots);
 /* Close it and give all back; a worker just exits. */
 void wk_channel_close(void);
 /* Bytes that _open maps, an upper bound. */

@@ -129,6 +129,7 @@ wk_worker_prepare(const struct tn_zy_setup *setup, struct tn_slots *slots)
 	rc = wk_channel_open(WK_CHANNEL_FD, queue_bytes(setup));
 	if (rc != 0)
 		return rc;
+	wk_channel_watch(slots);
 	(void)wk_restore_choose(WK_PAGEMAP_FD, (enum wk_restore_how)setup->restore);
 	wk_restore_expect();
 	wk_host_set_sink(send_log, NULL);
