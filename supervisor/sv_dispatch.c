@@ -69,10 +69,11 @@ particular(const struct sv_dispatch *d, const struct sv_version *v)
 /* -- with a worker ---------------------------------------------------------- */
 
 static void
-goes_out(struct sv_dispatch *d, struct sv_request *rq)
+goes_out(struct sv_dispatch *d, struct sv_request *rq, uint64_t now)
 {
 	rq->attempts++;
-	rq->started_us = tn_clock_us();
+	rq->answered_us = 0;
+	rq->started_us = now > rq->received_us ? now : rq->received_us;	/* the turn's time */
 	rq->timings.queue = rq->started_us - rq->received_us;
 	rq->believed_us = rq->share->cost_us;
 	sv_fair_serve(sv_shares_fair(d->shares), &rq->share->flow, rq->believed_us);
@@ -141,7 +142,7 @@ answer(struct sv_dispatch *d, struct sv_request *rq, const struct sv_reply *repl
 {
 	struct sv_version *v = rq->version;
 	struct sv_contract *c;
-	uint64_t now = tn_clock_us();
+	uint64_t now = rq->answered_us != 0 ? rq->answered_us : tn_clock_us();
 
 	probe_over(rq, false);
 	rq->version = NULL;
@@ -302,7 +303,7 @@ sv_dispatch_cancel(struct sv_dispatch *d, struct sv_request **rqp)
 
 /* 0, or a negative code as of sv_worker_invoke(). */
 static int
-hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
+hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq, uint64_t now)
 {
 	struct sv_version *v = rq->version;
 	struct sv_image *im = v->isolation == TN_ISO_FRESH ? NULL : v->image;
@@ -338,7 +339,7 @@ hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 	if (im == NULL)
 		f.invoke.source = (struct tn_strv){ v->source, v->nsource };
 	/* First: with room left, handing it the frame may hand it the next one too. */
-	goes_out(d, rq);
+	goes_out(d, rq, now);
 	err = sv_worker_invoke(w, rq, &f, im);
 	if (err != 0) {
 		comes_back(d, rq);
@@ -381,13 +382,13 @@ expire(struct sv_dispatch *d, struct sv_request *rq)
 }
 
 static void
-serve(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
+serve(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq, uint64_t now)
 {
 	bool used_up = w->standby || rq->version->isolation == TN_ISO_PROCESS;
 	int err;
 
 	sv_queue_leave(&d->queue, rq);
-	err = hand(d, w, rq);
+	err = hand(d, w, rq, now);
 	if (err == TN_ELIMIT) {
 		answer_fault(d, rq, TN_FAULT_BODY_SIZE, "the request does not fit in a frame");
 	} else if (err == TN_ENOMEM) {
@@ -453,7 +454,7 @@ take_turns(struct sv_dispatch *d)
 		else
 			w = sv_pool_pick(d->pool, &want);
 		if (w != NULL) {
-			serve(d, w, rq);
+			serve(d, w, rq, now);
 			served = true;
 		} else if (rq->particular && now - rq->queued_us >= SV_POLICY_GROW_US &&
 		    sv_pool_full(d->pool)) {
@@ -571,7 +572,7 @@ run_again(struct sv_dispatch *d, struct sv_request *rq)
 	d->stats->reruns++;
 	rq->reruns++;
 	rq->attempts--;
-	rq->started_us = 0;
+	rq->started_us = rq->answered_us = 0;
 	enqueue(d, rq, true);
 	pump(d);
 }
@@ -581,7 +582,7 @@ on_reply(void *arg, struct sv_worker *w, struct sv_request *rq, const struct tn_
 {
 	struct sv_dispatch *d = arg;
 	struct sv_reply reply = { .message = f->message };
-	uint64_t left = tn_clock_us() - rq->started_us;
+	uint64_t left = rq->answered_us - rq->started_us;
 
 	(void)w;
 	d->nrunning--;

@@ -300,6 +300,7 @@ on_reply(struct sv_worker *w, const struct tn_frame_reply *f)
 		return;
 	}
 	rq = w->frame[i];
+	rq->answered_us = now;
 	rq->occupied_us = now - w->head_since_us;	/* out of turn, too: or it were free */
 	forget_frame(w, i);
 	w->requests++;
