@@ -414,15 +414,20 @@ def recovery(timeline, step_down_ms, window_ms):
     return last
 
 
+SHORT_QUEUE = 64
+
+
 def overload(c):
     """50 to 200 % of capacity by a thousand clients, who give up after 200 ms of not getting
     through; then a step from 200 to 50 %."""
     seconds, window = max(1, c.plan.seconds * 0.6), 100
-    with c.tana({"hello": HELLO}) as s:
-        s.wait()
-        wrk(s.port, 32, 1)
+    with c.tana({"hello": HELLO}) as s, c.tana({"hello": HELLO}, contract_queue_max=SHORT_QUEUE) as short:
+        for each in (s, short):
+            each.wait()
+            wrk(each.port, 32, 1)
         most = c.capacity("overload", "capacity", s, TANA)
         c.note("overload", "after 200 %: a recovery of 2,000 ms or more was not seen, only two seconds are looked at")
+        c.note("overload", f"short queue: of a thousand clients no more than {SHORT_QUEUE} may wait, so that others are refused")
         c.note("overload", "100 % is the capacity: 64 connections that always have a request; of the peak: of the best of 50 to 150 %")
         for i in range(c.plan.rounds):
             peak = 0.0
@@ -434,6 +439,11 @@ def overload(c):
                 v = c.measure(Key("overload", share, TANA), s, work)
                 peak = max(peak, v["goodput"])
                 c.say(f"{share:.0%} of capacity, round {i + 1}: {v['goodput']:,.0f} req/s answered, {v['refused']:,} refused")
+
+            def refuse():
+                return values_of(c.paced(("o", short.port, "/hello", 2 * most, 1000), seconds=seconds, warm=0.3, give_up=200)["o"])  # noqa: B023
+            v = c.measure(Key("overload", "200 %, short queue", TANA), short, refuse)
+            c.say(f"200% of capacity, short queue, round {i + 1}: {v['goodput']:,.0f} req/s answered, {v['refused']:,} refused")
 
             def step():
                 r = c.paced(("o", s.port, "/hello", most, 1000), steps=f"2:{seconds},0.5:2", timeline=window, warm=0.2, give_up=200)["o"]

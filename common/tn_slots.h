@@ -32,9 +32,9 @@ struct tn_slots {
 	/* Request that the next SIGALRM is meant for; the handler compares. */
 	_Atomic uint64_t	timeout_id;
 	_Atomic uint64_t	frame[TN_DEPTH_MAX];	/* id << 2 | state */
-	/* For so many us the worker may watch `rung` before it sleeps; it moves with each send. */
+	/* For so many us the worker may watch before it sleeps, until more than it has had was sent. */
 	_Atomic uint32_t	spin_us;
-	_Atomic uint32_t	rung;
+	_Atomic uint64_t	sent;			/* bytes, ever */
 	/* A cache line that the front does not write to; how many there were, and the last. */
 	_Alignas(64) _Atomic uint64_t restores;
 	_Atomic uint32_t	restored[TN_RESTORES_KEPT];	/* us << 1 | audited */

@@ -39,7 +39,7 @@ noinst_LIBRARIES += %D%/libsv.a
 	%D%/sv_route.c %D%/sv_route.h \
 	%D%/sv_pool.c %D%/sv_pool.h \
 	%D%/sv_worker.c %D%/sv_worker.h \
-	%D%/shares.def \
+	%D%/parts.def \
 	%D%/sv_bucket.c %D%/sv_bucket.h \
 	%D%/sv_proto.h \
 	%D%/sv_request.c \

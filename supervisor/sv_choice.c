@@ -18,22 +18,23 @@
  */
 #define AWAKE_US		200u
 
-/* Those that workers may run on: one is the front's, if there is more than one. */
 static unsigned
 processors(void)
 {
 	cpu_set_t set;
-	int n;
 
 	CPU_ZERO(&set);
-	n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
-	return n > 1 ? (unsigned)n - 1 : 1;
+	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }
 
 void
 sv_choice_init(struct sv_choice *c, const struct tn_options *opt)
 {
-	*c = (struct sv_choice){ .opt = opt, .nprocessors = processors() };
+	unsigned n = processors();
+
+	/* One is the front's, if there is more than one. */
+	*c = (struct sv_choice){ .opt = opt, .nprocessors = n > 1 ? n - 1 : 1,
+	    .one_processor = n == 1 };
 	TAILQ_INIT(&c->available);
 	TAILQ_INIT(&c->standby);
 }

@@ -19,6 +19,7 @@ struct sv_choice {
 	struct sv_choice_list standby;	/* the one that has waited longest first */
 	unsigned	 nbusy;		/* workers at work */
 	unsigned	 nprocessors;	/* that they may run on */
+	bool		 one_processor;	/* which is the front's, too */
 };
 
 /* What a request asks of its worker. */

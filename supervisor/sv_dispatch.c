@@ -70,10 +70,11 @@ particular(const struct sv_dispatch *d, const struct sv_version *v)
 /* -- with a worker ---------------------------------------------------------- */
 
 static void
-goes_out(struct sv_dispatch *d, struct sv_request *rq)
+goes_out(struct sv_dispatch *d, struct sv_request *rq, uint64_t now)
 {
 	rq->attempts++;
-	rq->started_us = tn_clock_us();
+	rq->answered_us = 0;
+	rq->started_us = now > rq->received_us ? now : rq->received_us;	/* the turn's time */
 	rq->timings.queue = rq->started_us - rq->received_us;
 	rq->believed_us = rq->share->cost_us;
 	sv_fair_serve(sv_shares_fair(d->shares), &rq->share->flow, rq->believed_us);
@@ -142,7 +143,7 @@ answer(struct sv_dispatch *d, struct sv_request *rq, const struct sv_reply *repl
 {
 	struct sv_version *v = rq->version;
 	struct sv_contract *c;
-	uint64_t now = tn_clock_us();
+	uint64_t now = rq->answered_us != 0 ? rq->answered_us : tn_clock_us();
 
 	probe_over(rq, false);
 	rq->version = NULL;
@@ -301,9 +302,19 @@ sv_dispatch_cancel(struct sv_dispatch *d, struct sv_request **rqp)
 
 /* -- to a worker ---------------------------------------------------------- */
 
+/*
+ * One request is with a worker, and nobody waits.  To wake an idle processor for it, and
+ * another one for its answer, takes longer than all else.
+ */
+static bool
+is_alone(const struct sv_dispatch *d)
+{
+	return d->nrunning == 1 && d->queue.nwaiting == 0 && sv_pool_may_watch(d->pool);
+}
+
 /* 0, or a negative code as of sv_worker_invoke(). */
 static int
-hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
+hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq, uint64_t now)
 {
 	struct sv_version *v = rq->version;
 	struct sv_image *im = v->isolation == TN_ISO_FRESH ? NULL : v->image;
@@ -339,9 +350,9 @@ hand(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
 	if (im == NULL)
 		f.invoke.source = (struct tn_strv){ v->source, v->nsource };
 	/* First: with room left, handing it the frame may hand it the next one too. */
-	goes_out(d, rq);
+	goes_out(d, rq, now);
 	d->handed_us = rq->started_us;
-	sv_worker_spin(w, d->nrunning == 1 && d->queue.nwaiting == 0 ? (unsigned)d->opt->spin_us : 0);
+	sv_worker_spin(w, is_alone(d) ? (unsigned)d->opt->spin_us : 0);
 	err = sv_worker_invoke(w, rq, &f, im);
 	if (err != 0) {
 		comes_back(d, rq);
@@ -384,13 +395,13 @@ expire(struct sv_dispatch *d, struct sv_request *rq)
 }
 
 static void
-serve(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq)
+serve(struct sv_dispatch *d, struct sv_worker *w, struct sv_request *rq, uint64_t now)
 {
 	bool used_up = w->standby || rq->version->isolation == TN_ISO_PROCESS;
 	int err;
 
 	sv_queue_leave(&d->queue, rq);
-	err = hand(d, w, rq);
+	err = hand(d, w, rq, now);
 	if (err == TN_ELIMIT) {
 		answer_fault(d, rq, TN_FAULT_BODY_SIZE, "the request does not fit in a frame");
 	} else if (err == TN_ENOMEM) {
@@ -456,7 +467,7 @@ take_turns(struct sv_dispatch *d)
 		else
 			w = sv_pool_pick(d->pool, &want);
 		if (w != NULL) {
-			serve(d, w, rq);
+			serve(d, w, rq, now);
 			served = true;
 		} else if (rq->particular && now - rq->queued_us >= SV_POLICY_GROW_US &&
 		    sv_pool_full(d->pool)) {
@@ -574,7 +585,7 @@ run_again(struct sv_dispatch *d, struct sv_request *rq)
 	d->stats->reruns++;
 	rq->reruns++;
 	rq->attempts--;
-	rq->started_us = 0;
+	rq->started_us = rq->answered_us = 0;
 	enqueue(d, rq, true);
 	pump(d);
 }
@@ -584,7 +595,7 @@ on_reply(void *arg, struct sv_worker *w, struct sv_request *rq, const struct tn_
 {
 	struct sv_dispatch *d = arg;
 	struct sv_reply reply = { .message = f->message };
-	uint64_t left = tn_clock_us() - rq->started_us;
+	uint64_t left = rq->answered_us - rq->started_us;
 
 	(void)w;
 	d->nrunning--;
@@ -979,7 +990,7 @@ sv_dispatch_reload(struct sv_dispatch *d)
 bool
 sv_dispatch_watches(const struct sv_dispatch *d)
 {
-	return d->opt->spin_us > 0 && d->nrunning == 1 && d->queue.nwaiting == 0 &&
+	return d->opt->spin_us > 0 && is_alone(d) &&
 	    tn_clock_us() - d->handed_us < (uint64_t)d->opt->spin_us;
 }
 

@@ -47,7 +47,7 @@ void sv_dispatch_set_operations(struct sv_dispatch *d, struct sv_operations *ops
 /* The options have changed. */
 void sv_dispatch_reload(struct sv_dispatch *d);
 
-/* Is one request with a worker, and no other anywhere, so that its answer may be watched for? */
+/* Is there one request, which has just been handed out?  Then its answer may be watched for. */
 bool sv_dispatch_watches(const struct sv_dispatch *d);
 
 struct sv_pool *sv_dispatch_pool(struct sv_dispatch *d);

@@ -175,6 +175,12 @@ sv_pool_has_room(const struct sv_pool *p, bool unused)
 	return sv_choice_has_room(&p->choice, unused);
 }
 
+bool
+sv_pool_may_watch(const struct sv_pool *p)
+{
+	return !p->choice.one_processor;
+}
+
 struct sv_worker *
 sv_pool_pick(struct sv_pool *p, const struct sv_choice_want *want)
 {

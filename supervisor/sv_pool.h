@@ -77,6 +77,8 @@ int sv_pool_rotate(struct sv_pool *p, sv_pool_rotated *done, void *arg);
 /* What sv_choice.h says of those that serve. */
 struct sv_worker *sv_pool_pick(struct sv_pool *p, const struct sv_choice_want *want);
 bool sv_pool_has_room(const struct sv_pool *p, bool unused);
+/* May somebody watch instead of sleeping, and not keep others from working? */
+bool sv_pool_may_watch(const struct sv_pool *p);
 /* Are there as many workers as there may be? */
 bool sv_pool_full(struct sv_pool *p);
 /* Is there a worker that has served this contract last, or will? */

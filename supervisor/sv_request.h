@@ -81,6 +81,7 @@ struct sv_request {
 	struct sv_worker *worker;	/* who has it; NULL: it waits */
 	uint64_t	 believed_us;	/* what it was thought to cost, when it was handed out */
 	uint64_t	 occupied_us;	/* how long it has had the worker for itself */
+	uint64_t	 answered_us;	/* when its worker's reply came; 0: it has not */
 	uint64_t	 id;
 	uint64_t	 queued_us;	/* since when it could run, if a worker had room */
 	uint64_t	 started_us;

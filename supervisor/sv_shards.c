@@ -55,7 +55,7 @@ sv_shards_divide(struct tn_options *o, unsigned n, unsigned shards)
 {
 	if (shards <= 1)
 		return;
-#define SV_SHARE(name, least)								\
+#define SV_PART(name, least)								\
 	o->name = (__typeof__(o->name))sv_shards_part((uint64_t)o->name, least, n, shards);
-#include "shares.def"
+#include "parts.def"
 }

@@ -136,10 +136,9 @@ flush_out(struct sv_worker *w)
 			return event_add(w->ev_write, NULL) == 0 ? 0 : TN_ENOMEM;
 		if (n < 0)
 			return (int)n;
-		/* Whoever watches for it finds it there. */
-		atomic_fetch_add_explicit(&w->slots->rung, 1, memory_order_release);
 		w->out_at += (size_t)n;
 		w->out_sent += (uint64_t)n;
+		atomic_store_explicit(&w->slots->sent, w->out_sent, memory_order_release);
 		while (w->nout > 0 && w->out_end[w->out_first] <= w->out_sent) {
 			w->out_first = (w->out_first + 1) % SV_WORKER_OUT_MAX;
 			w->nout--;
@@ -302,6 +301,7 @@ on_reply(struct sv_worker *w, const struct tn_frame_reply *f)
 		return;
 	}
 	rq = w->frame[i];
+	rq->answered_us = now;
 	rq->occupied_us = now - w->head_since_us;	/* out of turn, too: or it were free */
 	forget_frame(w, i);
 	w->requests++;

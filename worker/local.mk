@@ -14,7 +14,7 @@ pkglibexec_PROGRAMS += tana-worker
 	%D%/wk_host.c %D%/wk_host.h \
 	%D%/wk_pagemap.c %D%/wk_pagemap.h \
 	%D%/wk_random.c %D%/wk_random.h \
-	%D%/wk_ready.c %D%/wk_ready.h %D%/wk_ready.def \
+	%D%/wk_ready.c %D%/wk_ready.h %D%/ready.def \
 	%D%/wk_rehearsal.c %D%/wk_rehearsal.h \
 	%D%/wk_restore.c %D%/wk_restore.h \
 	%D%/wk_runtime.c %D%/wk_runtime.h \

@@ -25,7 +25,7 @@ static struct {
 	struct tn_frame_decoder	*decoder;
 	struct tn_buf		 tx;
 	struct tn_slots		*slots;
-	uint32_t		 rung;		/* the last that was seen */
+	uint64_t		 received;	/* bytes, ever */
 } ch;
 
 static void *
@@ -96,20 +96,16 @@ wk_channel_watch(struct tn_slots *slots)
 static void
 watch(void)
 {
-	uint32_t us, rung;
 	uint64_t start;
+	uint32_t us;
 
-	if (ch.slots == NULL)
+	if (ch.slots == NULL ||
+	    (us = atomic_load_explicit(&ch.slots->spin_us, memory_order_relaxed)) == 0)
 		return;
-	us = atomic_load_explicit(&ch.slots->spin_us, memory_order_relaxed);
-	rung = atomic_load_explicit(&ch.slots->rung, memory_order_acquire);
-	if (us > 0 && rung == ch.rung) {
-		start = tn_clock_us();
-		do {
-			rung = atomic_load_explicit(&ch.slots->rung, memory_order_acquire);
-		} while (rung == ch.rung && tn_clock_us() - start < us);
-	}
-	ch.rung = rung;
+	start = tn_clock_us();
+	while (atomic_load_explicit(&ch.slots->sent, memory_order_acquire) <= ch.received &&
+	    tn_clock_us() - start < us)
+		;
 }
 
 /* Read what there is, waiting for one byte; TN_EAGAIN: a signal came. */
@@ -142,6 +138,7 @@ receive(size_t missing)
 	if (n == 0)
 		return TN_ECLOSED;
 	ch.end += (size_t)n;
+	ch.received += (uint64_t)n;
 	return 0;
 }
 

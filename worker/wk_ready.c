@@ -31,7 +31,7 @@ wk_ready_make(duk_context *ctx)
 {
 	static const char *const names[] = {
 #define WK_READY_KEY(sym, name) name,
-#include "wk_ready.def"
+#include "ready.def"
 	};
 	struct wk_ready *r = ready();
 

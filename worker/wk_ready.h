@@ -21,7 +21,7 @@ struct wk_request;
 /* Kept in the arena's header, so that it comes and goes with the heap. */
 enum wk_ready_key {
 #define WK_READY_KEY(sym, name) WK_READY_##sym,
-#include "wk_ready.def"
+#include "ready.def"
 	WK_READY_KEYS
 };
 struct wk_ready {

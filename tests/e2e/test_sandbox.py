@@ -57,7 +57,7 @@ def ptrace(request, pid, addr=0, data=0):
 ARENA, ARENA_SIZE, SEND_MAX = 0x200000000000, 32 << 20, 1 << 20
 RECVFROM, RECVMSG, SENDTO, MADVISE, MMAP, CLOSE, CLOCK_GETTIME, SIGRETURN, EXIT_GROUP = (
     45, 47, 44, 28, 9, 3, 228, 15, 231)
-IOCTL, PREAD, GETRUSAGE, OPENAT, PRCTL = 16, 17, 98, 257, 157
+IOCTL, PREAD, GETRUSAGE, OPENAT, PRCTL, PPOLL = 16, 17, 98, 257, 157, 271
 PAGEMAP_FD, NEXT = 4, 5               # NEXT: what a descriptor would get
 SHADOW, ASK = 0x280000000000, 0xC0606610       # ASK: PAGEMAP_SCAN
 
@@ -76,7 +76,7 @@ class Puppet:
         # All have one layout: where the first one waits for a frame there is an instruction.
         known = zygote.process.pid in Puppet.at
         if not known:
-            self._until(lambda: self._read("syscall").startswith(f"{RECVFROM} "))
+            self._until(lambda: self._read("syscall").startswith(f"{PPOLL} "))
         ptrace(SEIZE, self.pid, 0, EXITKILL)
         ptrace(INTERRUPT, self.pid)
         assert os.WIFSTOPPED(self._wait())
@@ -139,7 +139,8 @@ class Puppet:
 
 # What wk_*.c call, each with arguments that are let through.
 ALLOWED = {
-    RECVFROM: (3, 2**63, 1, 0, 0, 0),           # to nowhere: it must not wait
+    PPOLL: (2**63, 1, 0, 0, 8),                 # of nothing: it must not wait
+    RECVFROM: (3, 2**63, 1, 0, 0, 0),           # to nowhere: likewise
     SENDTO: (3, ARENA, 1, 0x4000, 0, 0),
     MADVISE: (ARENA, ARENA_SIZE, 4),
     CLOCK_GETTIME: (1, ARENA),
@@ -256,6 +257,10 @@ def test_worker_survives_no_i386_call(zygote):
     (RECVFROM, (3, ARENA, 1, 2, 0, 0)),
     (RECVFROM, (3, ARENA, 1, 0, ARENA, 0)),
     (RECVFROM, (3, ARENA, 1, 0, 0, ARENA)),
+    (PPOLL, (ARENA, 0, 0, 0, 8)),
+    (PPOLL, (ARENA, 2, 0, 0, 8)),
+    (PPOLL, (ARENA, 1, ARENA, 0, 8)),
+    (PPOLL, (ARENA, 1, 0, ARENA, 8)),
     (SENDTO, (3, ARENA, SEND_MAX + 1, 0x4000, 0, 0)),
     (SENDTO, (3, ARENA, 1, 0, 0, 0)),
     (SENDTO, (3, ARENA, 1, 0x4000, ARENA, 16)),

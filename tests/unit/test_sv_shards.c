@@ -120,10 +120,10 @@ each_option_of_the_table_is_divided_and_no_other(void **state)
 	assert_int_equal(part->workers_max, 50);
 	assert_int_equal(part->workers_standby, 1);
 	assert_true(part->images_memory_max == 256u << 20);
-#define SV_SHARE(name, least)								\
+#define SV_PART(name, least)								\
 	assert_true(part->name != whole->name || whole->name <= (__typeof__(whole->name))(least));	\
 	whole->name = part->name;
-#include "shares.def"
+#include "parts.def"
 	tn_options_dump(whole, &one);
 	tn_options_dump(part, &two);
 	assert_int_equal(one.len, two.len);
@@ -145,8 +145,8 @@ the_option_s_text_names_them(void **state)
 	;
 
 	(void)state;
-#define SV_SHARE(name, least) assert_non_null(strstr(doc, #name));
-#include "shares.def"
+#define SV_PART(name, least) assert_non_null(strstr(doc, #name));
+#include "parts.def"
 }
 
 int

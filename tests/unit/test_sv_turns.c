@@ -325,6 +325,54 @@ the_only_request_of_a_worker_can_be_taken_from_it(void **state)
 	assert_int_equal(r.n, 0);
 }
 
+static void
+a_worker_watches_for_its_next_frame_only_while_it_has_the_only_one(void **state)
+{
+	struct result r = { 0 }, s = { 0 };
+	struct proc *w;
+	cpu_set_t cpus;
+	unsigned spin;
+
+	(void)state;
+	serve_with(1, 3);
+	set("spin_us=70");
+	CPU_ZERO(&cpus);
+	assert_int_equal(sched_getaffinity(0, sizeof(cpus), &cpus), 0);
+	spin = CPU_COUNT(&cpus) > 1 ? 70 : 0;	/* else it would keep the front from working */
+	costs("a", 20);
+	get(&r, "a");
+	w = worker(0);
+	assert_int_equal(atomic_load(&w->slots->spin_us), spin);
+	assert_int_equal(sv_dispatch_watches(t.d), false);	/* 70 us are over */
+	get(&s, "a");
+	assert_int_equal(atomic_load(&w->slots->spin_us), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(begin(w));
+		reply(w, "");
+	}
+	get(&r, "a");
+	assert_int_equal(atomic_load(&w->slots->spin_us), spin);
+	cancel(&r);
+}
+
+static void
+who_watches_is_told_how_much_was_sent(void **state)
+{
+	struct result r = { 0 };
+	struct proc *w;
+	size_t had;
+
+	(void)state;
+	serve_with(1, 3);
+	w = worker(0);
+	get(&r, "a");
+	assert_true(has_frame(w, TN_FRAME_INVOKE));
+	had = w->in.len;
+	assert_true(had > 0);
+	assert_int_equal(atomic_load(&w->slots->sent), had);
+	cancel(&r);
+}
+
 /* -- bounds -------------------------------------------------------------------------- */
 
 static void
@@ -945,6 +993,8 @@ main(void)
 		TEST(one_that_has_begun_is_not_taken_back),
 		TEST(whose_client_leaves_is_taken_from_a_worker_that_has_not_begun_it),
 		TEST(the_only_request_of_a_worker_can_be_taken_from_it),
+		TEST(a_worker_watches_for_its_next_frame_only_while_it_has_the_only_one),
+		TEST(who_watches_is_told_how_much_was_sent),
 		TEST(so_many_of_one_contract_wait_and_others_still_may),
 		TEST(who_has_waited_too_long_is_refused_instead_of_served),
 		TEST(a_contract_has_no_more_workers_than_it_may),
