@@ -599,17 +599,23 @@ on_reply(void *arg, struct sv_worker *w, struct sv_request *rq, const struct tn_
 
 	(void)w;
 	d->nrunning--;
-	sv_share_charge(d->shares, rq->share, rq->believed_us, rq->occupied_us);
-	if (sv_operations_end(rq) && !rq->cancelled) {
-		run_again(d, rq);
-		return;
-	}
-	probe_over(rq, true);
 	rq->timings.heap = clip(f->heap_us, &left);
 	rq->timings.compile = clip(f->compile_us, &left);
 	rq->timings.bootstrap = clip(f->bootstrap_us, &left);
 	rq->timings.execution = clip(f->execution_us, &left);
 	rq->timings.result = clip(f->result_us, &left);
+	/*
+	 * It pays for the time that it kept the worker, by our own clock.  What the next one
+	 * may take is the worker's word, which leaves our own delays out: a lie about that
+	 * shows as a worker that is slow.
+	 */
+	sv_share_charge(d->shares, rq->share, rq->believed_us, rq->occupied_us,
+	    rq->answered_us - rq->started_us - left);
+	if (sv_operations_end(rq) && !rq->cancelled) {
+		run_again(d, rq);
+		return;
+	}
+	probe_over(rq, true);
 	if (f->fault != 0) {
 		reply.fault = f->fault < TN_FAULT_MAX ? (enum tn_fault)f->fault : TN_FAULT_INTERNAL;
 		if (reply.fault == TN_FAULT_METHOD)
@@ -703,7 +709,8 @@ on_orphan(void *arg, struct sv_worker *w, struct sv_request *rq, bool started)
 	d->nrunning--;
 	(void)sv_operations_end(rq);
 	if (started) {
-		sv_share_charge(d->shares, rq->share, rq->believed_us, rq->occupied_us);
+		sv_share_charge(d->shares, rq->share, rq->believed_us, rq->occupied_us,
+		    rq->occupied_us);
 		died(d, w, rq);
 	} else
 		sv_fair_correct(sv_shares_fair(d->shares), &rq->share->flow, rq->believed_us, 0);

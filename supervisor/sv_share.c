@@ -311,11 +311,12 @@ sv_shares_spoken_for(const struct sv_shares *s, const struct sv_share *but)
 }
 
 void
-sv_share_charge(struct sv_shares *s, struct sv_share *share, uint64_t believed, uint64_t us)
+sv_share_charge(struct sv_shares *s, struct sv_share *share, uint64_t believed, uint64_t us,
+    uint64_t took)
 {
 	sv_fair_correct(&s->fair, &share->flow, believed, us);
-	if (us > share->cost_us)
-		share->cost_us += (us - share->cost_us) >> COST_SHIFT;
+	if (took > share->cost_us)
+		share->cost_us += (took - share->cost_us) >> COST_SHIFT;
 	else
-		share->cost_us -= (share->cost_us - us) >> COST_SHIFT;
+		share->cost_us -= (share->cost_us - took) >> COST_SHIFT;
 }

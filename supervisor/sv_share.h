@@ -76,7 +76,11 @@ sv_share_keeps_workers(const struct sv_share *share)
 	return share->nworkers <= share->limits.workers_reserved;
 }
 
-/* A request has kept a worker busy for so long, while it was believed to cost `believed`. */
-void sv_share_charge(struct sv_shares *s, struct sv_share *share, uint64_t believed, uint64_t us);
+/*
+ * A request is over: it was believed to cost `believed`, is to pay `us`, and the next one
+ * is expected to take what it took itself, `took`.
+ */
+void sv_share_charge(struct sv_shares *s, struct sv_share *share, uint64_t believed, uint64_t us,
+    uint64_t took);
 
 #endif

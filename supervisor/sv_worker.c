@@ -145,6 +145,10 @@ flush_out(struct sv_worker *w)
 		}
 	}
 	w->out_at = 0;
+	if (w->head_unsent) {		/* a long turn of ours is not its own slowness */
+		w->head_unsent = false;
+		w->head_since_us = tn_clock_us();
+	}
 	if (w->out.cap > OUT_KEPT)
 		tn_buf_fini(&w->out);
 	else
@@ -279,6 +283,7 @@ static void
 head_changed(struct sv_worker *w, uint64_t now)
 {
 	w->head_since_us = now;
+	w->head_unsent = w->nout > 0;
 	/* Armed for the grace, it would come too late, or too early, for the next one. */
 	if (w->deadline_stage != 0)
 		arm(w, (uint64_t)w->opt->deadline_ms * 1000);
@@ -530,6 +535,11 @@ on_stall(evutil_socket_t fd, short what, void *arg)
 		stall_after(w, (uint64_t)w->opt->worker_stall_us - elapsed);
 		return;
 	}
+	/* What it has said meanwhile is read first: in a turn that took long, that may be all. */
+	if (w->head_unsent || recv(w->fd, &(char){ 0 }, 1, MSG_PEEK | MSG_DONTWAIT) > 0) {
+		stall_after(w, (uint64_t)w->opt->worker_stall_us);
+		return;
+	}
 	enter(w);
 	for (i = w->nframes - 1; i > 0; i--) {
 		if (!tn_slot_move(w->slots, (unsigned)w->slot_of[i], w->frame[i]->id,
@@ -659,7 +669,7 @@ sv_worker_brisk(const struct sv_worker *w, uint64_t now_us, uint64_t us)
 bool
 sv_worker_stalled(const struct sv_worker *w, uint64_t now_us)
 {
-	return w->nframes > 0 && now_us > w->head_since_us &&
+	return w->nframes > 0 && !w->head_unsent && now_us > w->head_since_us &&
 	    now_us - w->head_since_us > (uint64_t)w->opt->worker_stall_us;
 }
 
@@ -701,6 +711,7 @@ sv_worker_invoke(struct sv_worker *w, struct sv_request *rq, struct tn_frame *f,
 		stall_after(w, (uint64_t)w->opt->worker_stall_us);
 	if (w->nframes == 1) {
 		w->head_since_us = tn_clock_us();
+		w->head_unsent = true;
 		w->deadline_stage = 0;
 		if (!evtimer_pending(w->ev_deadline, NULL))
 			arm(w, (uint64_t)w->opt->deadline_ms * 1000);

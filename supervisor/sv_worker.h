@@ -90,6 +90,7 @@ struct sv_worker {
 	struct sv_request *frame[TN_DEPTH_MAX];
 	unsigned	 nframes;
 	uint64_t	 head_since_us;		/* frame[0] could run since */
+	bool		 head_unsent;		/* ... or can when `out` is sent */
 	uint64_t	 load_us;		/* what all of them are believed to cost */
 	uint64_t	 passed;		/* id of the first, when it was said to be over */
 	unsigned	 deadline_stage;	/* 0 armed, 1 signalled, 2 killed */

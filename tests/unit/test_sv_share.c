@@ -154,7 +154,7 @@ a_share_is_one_as_long_as_somebody_holds_it(void **state)
 
 	(void)state;
 	assert_ptr_equal(a, again);
-	sv_share_charge(shares, a, a->cost_us, 50000);
+	sv_share_charge(shares, a, a->cost_us, 50000, 50000);
 	assert_true(a->cost_us > 1000);
 	sv_share_unref(shares, &again);
 	assert_null(again);
@@ -172,10 +172,10 @@ a_cost_is_a_mean_that_forgets(void **state)
 
 	(void)state;
 	for (i = 0; i < 100; i++)
-		sv_share_charge(shares, a, a->cost_us, 5000);
+		sv_share_charge(shares, a, a->cost_us, 5000, 5000);
 	assert_in_range(a->cost_us, 4900, 5000);
 	for (i = 0; i < 100; i++)
-		sv_share_charge(shares, a, a->cost_us, 20);
+		sv_share_charge(shares, a, a->cost_us, 20, 20);
 	assert_in_range(a->cost_us, 20, 40);
 	sv_share_unref(shares, &a);
 }
